@@ -1,0 +1,1 @@
+//! Measures taskq beside a raw async-nats loop

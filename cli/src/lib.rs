@@ -1,0 +1,1 @@
+//! The taskq command: demo, dev, enqueue, tasks, queues, doctor, bench

@@ -1,0 +1,1 @@
+//! Tests of taskq across processes, against a real nats-server

@@ -1,0 +1,1 @@
+//! Finds or fetches a nats-server and runs it for as long as its owner lives

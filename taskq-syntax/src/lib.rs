@@ -1,0 +1,1 @@
+//! The small texts of taskq's options: durations, backoffs, names

@@ -1,0 +1,1 @@
+//! The catalogue of ready tasks: the five string tasks

@@ -1,0 +1,1 @@
+//! The worker binary of taskq
