@@ -18,8 +18,8 @@ use crate::version::Version;
 /// How long a server may take to end in good order.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the system may take to end a process that was killed.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How long the system may take to end or to pause a process.
+const SIGNAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a restart waits for its port: an outgoing connection of any
 /// process may have been given it in the meantime.
@@ -152,6 +152,7 @@ impl NatsServer {
     /// restarted once more.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
+        self.process.release();
         let ports = Ports {
             client: Some(self.listening.port),
             monitor: self.listening.monitor_port,
@@ -160,7 +161,6 @@ impl NatsServer {
         loop {
             match launch(&self.binary, &self.options, ports, &self.run) {
                 Ok((process, _)) => {
-                    self.process.release();
                     self.process = process;
                     return Ok(());
                 }
@@ -170,15 +170,24 @@ impl NatsServer {
         }
     }
 
-    /// Makes the server stand still, with SIGSTOP: its connections stay open
-    /// and get no answer, as when a machine hangs.
+    /// Makes the server stand still, with SIGSTOP, and returns when it does:
+    /// its connections stay open and get no answer, as when a machine hangs.
     ///
     /// # Errors
     ///
     /// [`Error::NotRunning`] if it has ended, [`Error::Unsupported`] on
     /// Windows.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::Pause)
+        self.signal(Signal::Pause)?;
+        let until = Instant::now() + SIGNAL_LIMIT;
+        let failed = || Error::io(Signal::Pause.verb(), self.binary.path());
+        while !self.process.is_paused().map_err(failed())? {
+            if Instant::now() > until {
+                return Err(failed()(io::ErrorKind::TimedOut.into()));
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
     }
 
     /// Lets a paused server go on.
@@ -195,13 +204,12 @@ impl NatsServer {
         if let Some(status) = self.process.ended() {
             return Err(Error::NotRunning { operation, status });
         }
-        self.process.signal(signal).map_err(|error| {
-            if error.kind() == io::ErrorKind::Unsupported {
-                Error::Unsupported { operation }
-            } else {
-                Error::io(operation, self.binary.path())(error)
+        match self.process.signal(signal) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                Err(Error::Unsupported { operation })
             }
-        })
+            told => told.map_err(Error::io(operation, self.binary.path())),
+        }
     }
 }
 
@@ -212,10 +220,11 @@ impl Drop for NatsServer {
             Some(_) => Signal::Stop,
             None => Signal::Kill,
         };
-        if let Err(error) = end(&self.process, &self.binary, signal) {
-            tracing::warn!("{error}");
+        match end(&self.process, &self.binary, signal) {
+            Ok(()) => self.process.release(),
+            // Its supervisor tries again when it sees that we are gone.
+            Err(error) => tracing::warn!("{error}"),
         }
-        self.process.release();
     }
 }
 
@@ -249,8 +258,9 @@ fn launch(
         Ok(listening) => Ok((process, listening)),
         Err(error) => {
             // The first error says more than one about the end would.
-            let _ = end(&process, binary, Signal::Kill);
-            process.release();
+            if end(&process, binary, Signal::Kill).is_ok() {
+                process.release();
+            }
             Err(error)
         }
     }
@@ -261,28 +271,22 @@ fn end(process: &Process, binary: &Binary, signal: Signal) -> Result<()> {
     if process.ended().is_some() {
         return Ok(());
     }
-    let told = process.signal(signal);
+    let failed = || Error::io(signal.verb(), binary.path());
+    process.signal(signal).map_err(failed())?;
     let limit = match signal {
         Signal::Stop => STOP_LIMIT,
-        _ => KILL_LIMIT,
+        _ => SIGNAL_LIMIT,
     };
     let until = Instant::now() + limit;
     while process.ended().is_none() {
-        if let Err(error) = &told {
-            return Err(Error::io(signal.verb(), binary.path())(io::Error::other(
-                error.to_string(),
-            )));
+        if Instant::now() < until {
+            thread::sleep(POLL);
+        } else if signal == Signal::Stop {
+            tracing::warn!("nats-server did not stop within {limit:?}, so it is killed");
+            return end(process, binary, Signal::Kill);
+        } else {
+            return Err(failed()(io::ErrorKind::TimedOut.into()));
         }
-        if Instant::now() > until {
-            if signal == Signal::Stop {
-                tracing::warn!("nats-server did not stop within {limit:?}, so it is killed");
-                return end(process, binary, Signal::Kill);
-            }
-            return Err(Error::io(signal.verb(), binary.path())(
-                io::ErrorKind::TimedOut.into(),
-            ));
-        }
-        thread::sleep(POLL);
     }
     Ok(())
 }

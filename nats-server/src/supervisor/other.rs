@@ -58,6 +58,11 @@ impl Process {
         }
     }
 
+    /// Nothing can be paused here.
+    pub(crate) fn is_paused(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Lets go of a server that has ended.
     pub(crate) fn release(&self) {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);

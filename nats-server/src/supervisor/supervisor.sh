@@ -23,7 +23,7 @@ server=$!
 trap '' HUP INT TERM PIPE
 
 (
-    read -r _ <&3
+    read -r line <&3
     if [ "$patience" -gt 0 ]; then
         kill -TERM "$server"
         # It may be paused.
@@ -46,4 +46,4 @@ kill -KILL "$watch"
 echo "$status" >"$run/exit"
 
 # If the owner has no more to say it is gone.
-read -r _ <&3 || rm -rf "$run"
+read -r line <&3 || rm -rf "$run"

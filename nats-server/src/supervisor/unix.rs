@@ -105,6 +105,12 @@ impl Process {
         Ok(())
     }
 
+    /// Whether a server that was told to pause stands still: a signal takes a
+    /// moment to reach all threads of a process.
+    pub(crate) fn is_paused(&self) -> io::Result<bool> {
+        paused(self.pid())
+    }
+
     /// Lets go of a server that has ended, and leaves the run folder.
     pub(crate) fn release(&self) {
         let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,4 +120,30 @@ impl Process {
         }
         let _ = shell.wait();
     }
+}
+
+#[cfg(target_os = "linux")]
+fn paused(pid: u32) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else {
+            continue; // The thread ended since it was listed.
+        };
+        // The state is behind the program's name, which is in parentheses.
+        if !stat
+            .rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('T'))
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn paused(pid: u32) -> io::Result<bool> {
+    let output = Command::new("ps")
+        .args(["-o", "state=", "-p", &pid.to_string()])
+        .output()?;
+    Ok(output.stdout.trim_ascii().starts_with(b"T"))
 }
