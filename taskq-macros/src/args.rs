@@ -1,0 +1,315 @@
+//! The options between the parentheses of `#[task(..)]`.
+
+use std::time::Duration;
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::ext::IdentExt as _;
+use syn::parse::{ParseStream, Parser as _};
+use syn::{Ident, Lit, LitStr, Path, Token, parse_quote};
+use taskq_syntax::{
+    Backoff, Priority, SyntaxError, check_queue_name, check_task_name, nearest, parse_duration,
+};
+
+use crate::diag::Errors;
+
+/// Every option, with an example that is right.
+const OPTIONS: [(&str, &str); 10] = [
+    ("name", r#"name = "mail.send""#),
+    ("queue", r#"queue = "email""#),
+    ("retries", "retries = 5"),
+    ("backoff", r#"backoff = "exponential(1s, max 5m)""#),
+    ("timeout", r#"timeout = "30s""#),
+    ("priority", r#"priority = "high""#),
+    ("unique", r#"unique = "1h""#),
+    ("ttl", r#"ttl = "1h""#),
+    ("implements", "implements = contracts::resize"),
+    ("crate", "crate = my_crate::taskq"),
+];
+
+/// What the options say. An option that was refused counts as not given, so that one
+/// bad option does not hide the rest of the task.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) name: Option<String>,
+    pub(crate) queue: Option<String>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) backoff: Option<Backoff>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) unique: Option<Unique>,
+    pub(crate) ttl: Option<Duration>,
+    /// The contract that this task is the body of.
+    pub(crate) implements: Option<Path>,
+    /// Where the library is, for a crate that re-exports it.
+    pub(crate) krate: Path,
+}
+
+/// For how long a second equal call is not a second task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unique {
+    UntilDone,
+    For(Duration),
+}
+
+/// One option as it was written: `name`, or `name = value`.
+struct Written {
+    name: Ident,
+    value: Option<TokenStream>,
+}
+
+impl Options {
+    /// Reads the options; what is wrong with any goes to `errors`.
+    pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut options = Self {
+            name: None,
+            queue: None,
+            retries: None,
+            backoff: None,
+            timeout: None,
+            priority: None,
+            unique: None,
+            ttl: None,
+            implements: None,
+            krate: parse_quote!(::taskq),
+        };
+        let mut seen: Vec<Ident> = Vec::new();
+        for part in split_at_commas(tokens) {
+            let Some(written) = Written::parse(part, errors) else {
+                continue;
+            };
+            if seen.contains(&written.name) {
+                errors.at(
+                    &written.name,
+                    format!(
+                        "option `{}` is given twice; keep one of the two",
+                        written.name
+                    ),
+                );
+                continue;
+            }
+            seen.push(written.name.clone());
+            options.set(&written, errors);
+        }
+        if let Some(contract) = &options.implements {
+            let contract = crate::text::of(contract);
+            for name in seen
+                .iter()
+                .filter(|name| *name != "implements" && *name != "crate")
+            {
+                errors.at(
+                    name,
+                    format!(
+                        "option `{name}` belongs to the contract, so that producers and workers \
+                         agree on it; remove it here and set it on `{contract}`"
+                    ),
+                );
+            }
+        }
+        options
+    }
+
+    fn set(&mut self, written: &Written, errors: &mut Errors) {
+        let name = written.name.unraw().to_string();
+        match name.as_str() {
+            "name" => self.name = written.text(errors, checked(check_task_name)),
+            "queue" => self.queue = written.text(errors, checked(check_queue_name)),
+            "retries" => self.retries = written.number(errors),
+            "backoff" => self.backoff = written.text(errors, str::parse),
+            "timeout" => self.timeout = written.text(errors, parse_duration),
+            "priority" => self.priority = written.text(errors, str::parse),
+            "unique" => {
+                self.unique = match written.value {
+                    None => Some(Unique::UntilDone),
+                    Some(_) => written.text(errors, parse_duration).map(Unique::For),
+                }
+            }
+            "ttl" => self.ttl = written.text(errors, parse_duration),
+            "implements" => self.implements = written.path(errors),
+            "crate" => {
+                if let Some(path) = written.path(errors) {
+                    self.krate = path;
+                }
+            }
+            _ => {
+                let all = OPTIONS.map(|(option, _)| option);
+                let guess = match nearest(&name, all) {
+                    Some(option) => format!("did you mean `{option}`? The options are"),
+                    None => "the options are".to_owned(),
+                };
+                let all = all.map(|option| format!("`{option}`")).join(", ");
+                errors.at(
+                    &written.name,
+                    format!("unknown option `{name}`; {guess}: {all}"),
+                );
+            }
+        }
+    }
+}
+
+impl Written {
+    fn parse(part: TokenStream, errors: &mut Errors) -> Option<Self> {
+        let whole = part.clone();
+        let parser = |input: ParseStream<'_>| {
+            let name = input.call(Ident::parse_any)?;
+            let value = match input.parse::<Option<Token![=]>>()? {
+                Some(_) => Some(input.parse()?),
+                None => None,
+            };
+            Ok(Self { name, value })
+        };
+        match parser.parse2(part) {
+            Ok(written) => Some(written),
+            Err(_) => {
+                let mend = match syn::parse2::<Lit>(whole.clone()) {
+                    Ok(Lit::Str(_)) => "to name the task write `name = \"..\"`".to_owned(),
+                    _ => {
+                        let first = whole.clone().into_iter().next();
+                        let name = first.map(|token| token.to_string()).unwrap_or_default();
+                        format!("write for example `{}`", example(&name))
+                    }
+                };
+                errors.at(
+                    whole,
+                    format!("an option is written `option = value`; {mend}"),
+                );
+                None
+            }
+        }
+    }
+
+    /// The value as a string literal, read by `read`.
+    fn text<T>(
+        &self,
+        errors: &mut Errors,
+        read: impl FnOnce(&str) -> Result<T, SyntaxError>,
+    ) -> Option<T> {
+        let literal = match self.literal(errors, "a text")? {
+            Lit::Str(text) => text,
+            other => {
+                let name = &self.name;
+                let unquoted = crate::text::of(&other);
+                // `timeout = 30`: what is meant may be one pair of quotes away, or not.
+                let mend = if read(&unquoted).is_ok() {
+                    format!("{name} = \"{unquoted}\"")
+                } else {
+                    example(&name.to_string()).to_owned()
+                };
+                errors.at(
+                    other,
+                    format!("option `{name}` takes a text; write for example `{mend}`"),
+                );
+                return None;
+            }
+        };
+        self.accept(errors, &literal, read(&literal.value()))
+    }
+
+    fn accept<T>(
+        &self,
+        errors: &mut Errors,
+        literal: &LitStr,
+        value: Result<T, SyntaxError>,
+    ) -> Option<T> {
+        value
+            .map_err(|error| errors.at(literal, format!("option `{}`: {error}", self.name)))
+            .ok()
+    }
+
+    /// The value as a whole number.
+    fn number(&self, errors: &mut Errors) -> Option<u32> {
+        let literal = self.literal(errors, "a whole number")?;
+        let number = match &literal {
+            Lit::Int(number) => number.base10_parse().ok(),
+            _ => None,
+        };
+        if number.is_none() {
+            let (name, most) = (&self.name, u32::MAX);
+            errors.at(
+                literal,
+                format!(
+                    "option `{name}` takes a whole number from 0 to {most}, without quotes; \
+                     write for example `{}`",
+                    example(&name.to_string())
+                ),
+            );
+        }
+        number
+    }
+
+    /// The value as one literal.
+    fn literal(&self, errors: &mut Errors, what: &str) -> Option<Lit> {
+        let value = self.value(errors, what)?;
+        match syn::parse2(value.clone()) {
+            Ok(literal) => Some(literal),
+            Err(_) => {
+                self.refuse(errors, value, what);
+                None
+            }
+        }
+    }
+
+    /// The value as a path.
+    fn path(&self, errors: &mut Errors) -> Option<Path> {
+        let value = self.value(errors, "a path")?;
+        match Path::parse_mod_style.parse2(value.clone()) {
+            Ok(path) => Some(path),
+            Err(_) => {
+                self.refuse(errors, value, "a path without quotes");
+                None
+            }
+        }
+    }
+
+    fn value(&self, errors: &mut Errors, what: &str) -> Option<TokenStream> {
+        match &self.value {
+            Some(value) if !value.is_empty() => Some(value.clone()),
+            _ => {
+                self.refuse(errors, &self.name, what);
+                None
+            }
+        }
+    }
+
+    fn refuse(&self, errors: &mut Errors, at: impl quote::ToTokens, what: &str) {
+        let name = self.name.to_string();
+        errors.at(
+            at,
+            format!(
+                "option `{name}` takes {what}; write for example `{}`",
+                example(&name)
+            ),
+        );
+    }
+}
+
+/// A right use of the option, or of some option when there is none of this name.
+fn example(name: &str) -> &'static str {
+    OPTIONS
+        .iter()
+        .find(|(option, _)| *option == name)
+        .map_or(r#"queue = "email""#, |(_, example)| example)
+}
+
+fn checked(
+    check: fn(&str) -> Result<(), SyntaxError>,
+) -> impl Fn(&str) -> Result<String, SyntaxError> {
+    move |name| check(name).map(|()| name.to_owned())
+}
+
+/// The tokens between top-level commas, so that a malformed option ends at its comma
+/// and the next is read all the same.
+fn split_at_commas(tokens: TokenStream) -> Vec<TokenStream> {
+    let mut parts = vec![TokenStream::new()];
+    for token in tokens {
+        match token {
+            TokenTree::Punct(punct) if punct.as_char() == ',' => parts.push(TokenStream::new()),
+            token => {
+                if let Some(part) = parts.last_mut() {
+                    part.extend([token]);
+                }
+            }
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
