@@ -1,1 +1,149 @@
-//! A distributed task queue, native to NATS: annotate a function with #[task], call it from anywhere
+//! A distributed task queue, native to NATS: annotate a function with
+//! `#[task]`, call it from anywhere, and whichever worker is free runs it.
+//!
+//! ```standalone_crate
+//! use taskq::prelude::*;
+//!
+//! /// Converts a string to uppercase.
+//! #[task]
+//! async fn to_uppercase(text: String) -> String {
+//!     text.to_uppercase()
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> taskq::Result<()> {
+//! // A worker, here in the same process and without a server:
+//! let client = Client::memory();
+//! let worker = Worker::builder(client.clone()).build()?;
+//! let running = tokio::spawn(worker.run());
+//!
+//! // A producer:
+//! let handle = to_uppercase::enqueue(&client, "hello").await?;
+//! assert_eq!(handle.result().await?, "HELLO"); // pushed, not polled
+//!
+//! // A unit test: it is still the function you wrote.
+//! assert_eq!(to_uppercase("hello".into()).await, "HELLO");
+//! # running.abort();
+//! # Ok(()) }
+//! ```
+//!
+//! A real system connects: `Client::connect("nats://localhost:4222")`, in
+//! the producer and in the worker.
+//!
+//! # Where things are
+//!
+//! - [`task`](macro@task) makes a function a task; [`Call`] is a call of it
+//!   that is not sent yet.
+//! - [`Client`] sends calls, [`TaskHandle`] waits for what they return.
+//! - [`Worker`] runs tasks; [`Context`] and [`State`] are what a task may
+//!   ask of it.
+//! - [`TaskError`] steers retries; [`Outcome`] is the one record of how a
+//!   task ended.
+//! - [`admin`] is for operators.
+//!
+//! # Features
+//!
+//! - `worker` (default): the consuming side. A producer does without it:
+//!   `default-features = false`.
+
+// A producer's build has the whole transports, of which it uses one half.
+#![cfg_attr(not(feature = "worker"), allow(dead_code))]
+
+mod broker;
+mod client;
+mod error;
+mod message;
+#[cfg(feature = "worker")]
+mod policy;
+mod task;
+mod time;
+#[cfg(feature = "worker")]
+mod worker;
+
+pub mod admin;
+
+pub use broker::{Mode, QueueDepth, Status};
+pub use client::{Client, ClientBuilder, Enqueue, EnqueueHook, TaskHandle};
+pub use error::{BoxError, Error, ErrorKind, Result};
+pub use message::{
+    Arguments, Failure, FailureKind, Label, LabelType, Labels, Outcome, State as OutcomeState,
+    TaskId, TaskMessage,
+};
+pub use task::{
+    Call, Context, Inject, Invocation, Param, Registration, Returns, State, StateNeed, Task,
+    TaskError, TaskOptions, Unique, Untyped,
+};
+pub use taskq_macros::task;
+pub use taskq_syntax::{Backoff, BackoffKind, Priority, format_duration, parse_duration};
+pub use time::{Lengths, Timestamp};
+#[cfg(feature = "worker")]
+pub use worker::{
+    Execution, TaskService, TaskValue, Worker, WorkerBuilder, WorkerState, WorkerStats,
+};
+
+/// What most programs name: `use taskq::prelude::*;`.
+pub mod prelude {
+    #[cfg(feature = "worker")]
+    pub use crate::Worker;
+    pub use crate::{Client, Context, Lengths, Priority, State, Task, TaskError, TaskHandle, task};
+}
+
+/// What the expansion of `#[task]` names. Not for you: it changes with the
+/// macro.
+#[doc(hidden)]
+pub mod __private {
+    pub use std::time::Duration;
+
+    #[cfg(feature = "worker")]
+    pub use inventory;
+    pub use taskq_syntax::{Backoff, Priority};
+
+    pub use crate::client::{Client, Enqueue};
+    pub use crate::error::Error;
+    pub use crate::message::Arguments;
+    pub use crate::task::{
+        Argument, Bound, Call, Inject, Invocation, Job, Param, PlainReturn, Registration,
+        ReturnProbe, StateNeed, Task, TaskError, TaskOptions, TaskReturn, Unique,
+    };
+}
+
+#[cfg(feature = "worker")]
+inventory::collect!(Registration);
+
+/// Puts a task in the program, where there is a worker to find it.
+#[doc(hidden)]
+#[cfg(feature = "worker")]
+#[macro_export]
+macro_rules! __register_task {
+    ($registration:expr) => {
+        $crate::__private::inventory::submit! { $registration }
+    };
+}
+
+/// A producer has no use for the body.
+#[doc(hidden)]
+#[cfg(not(feature = "worker"))]
+#[macro_export]
+macro_rules! __register_task {
+    ($registration:expr) => {};
+}
+
+/// The registration, where there is a worker to run it.
+#[doc(hidden)]
+#[cfg(feature = "worker")]
+#[macro_export]
+macro_rules! __registration {
+    ($registration:expr) => {
+        ::core::option::Option::Some(&$registration)
+    };
+}
+
+/// A producer has no use for the body.
+#[doc(hidden)]
+#[cfg(not(feature = "worker"))]
+#[macro_export]
+macro_rules! __registration {
+    ($registration:expr) => {
+        ::core::option::Option::None
+    };
+}

@@ -1,0 +1,299 @@
+//! What is wrong with the system, and what to do about it.
+
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use serde::{Deserialize, Serialize};
+
+use super::workers::{differences, workers};
+use crate::broker::Mode;
+use crate::client::Client;
+use crate::error::Result;
+use crate::time::Timestamp;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// As it should be.
+    Ok,
+    /// Works, but something may be lost or slow.
+    Warning,
+    /// Does not work.
+    Error,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: &'static str,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What was found.
+    pub found: String,
+    /// What to do; empty when there is nothing to do.
+    pub mend: String,
+}
+
+impl Finding {
+    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            check,
+            severity: Severity::Ok,
+            found: found.into(),
+            mend: String::new(),
+        }
+    }
+
+    fn warning(check: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            check,
+            severity: Severity::Warning,
+            found: found.into(),
+            mend: mend.into(),
+        }
+    }
+
+    fn error(check: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            ..Self::warning(check, found, mend)
+        }
+    }
+}
+
+/// Looks at the server, its durability, the streams, the clock and the
+/// workers.
+///
+/// # Errors
+/// When the connection is closed.
+pub async fn doctor(client: &Client) -> Result<Vec<Finding>> {
+    let Some(nats) = client.0.broker.nats() else {
+        return Ok(vec![Finding::warning(
+            "server",
+            "memory mode: no server, nothing is kept",
+            "set TASKQ_MODE=jetstream for real work",
+        )]);
+    };
+    let info = nats.server_info();
+    let mut findings = vec![Finding::ok(
+        "server",
+        format!(
+            "nats-server {} ({}), largest message {} bytes",
+            info.version, info.server_name, info.max_payload
+        ),
+    )];
+    if client.mode() == Mode::JetStream {
+        let js = async_nats::jetstream::new(nats.clone());
+        findings.extend(storage(&js).await);
+        findings.push(durability(client, &js, info.cluster.as_deref()).await);
+        findings.extend(streams(client, &js).await);
+        findings.push(clock(client, nats).await);
+    } else {
+        findings.push(Finding::warning(
+            "durability",
+            "core mode: nothing is stored, a task runs at most once",
+            "set TASKQ_MODE=jetstream for tasks that must not be lost",
+        ));
+    }
+    findings.extend(worker_findings(client).await?);
+    Ok(findings)
+}
+
+async fn storage(js: &async_nats::jetstream::Context) -> Vec<Finding> {
+    let account = match js.query_account().await {
+        Ok(account) => account,
+        Err(error) => {
+            return vec![Finding::error(
+                "jetstream",
+                format!("JetStream does not answer: {error}"),
+                "start nats-server with `-js`; in a cluster, see that a majority of nodes is up",
+            )];
+        }
+    };
+    let used = account.storage;
+    let most = account.limits.max_storage.unwrap_or(-1);
+    let found = format!("{} streams, {} MiB on disk", account.streams, used >> 20);
+    let full = u64::try_from(most).is_ok_and(|most| most > 0 && used * 10 > most * 8);
+    vec![if full {
+        Finding::warning(
+            "jetstream",
+            format!("{found} of {} MiB", most >> 20),
+            "more than 80 % is used: a full store refuses new tasks; raise max_file_store or \
+             remove old streams",
+        )
+    } else {
+        Finding::ok("jetstream", found)
+    }]
+}
+
+/// Which of the three profiles of docs/reliability.md is in force.
+async fn durability(
+    client: &Client,
+    js: &async_nats::jetstream::Context,
+    cluster: Option<&str>,
+) -> Finding {
+    let prefix = client.0.namespace.queue_stream("");
+    let replicas = js
+        .streams()
+        .try_filter(|stream| {
+            let ours = stream.config.name.starts_with(&prefix);
+            async move { ours }
+        })
+        .try_fold(usize::MAX, |least, stream| async move {
+            Ok(least.min(stream.config.num_replicas))
+        })
+        .await
+        .unwrap_or(usize::MAX);
+    match (replicas, cluster) {
+        (usize::MAX, _) => Finding::ok("durability", "no queue yet"),
+        (3.., _) => Finding::ok(
+            "durability",
+            format!("replicated: every message is on {replicas} nodes"),
+        ),
+        (_, Some(_)) => Finding::warning(
+            "durability",
+            "a cluster, but queues on one node only",
+            "make streams with 3 replicas: ClientBuilder::replicas(3), TASKQ_REPLICAS=3",
+        ),
+        _ => Finding::warning(
+            "durability",
+            "default: a single node; after a power loss the last acknowledged tasks may be gone \
+             (up to 2 minutes of them, unless the server has `sync_interval: always`)",
+            "set `jetstream { sync_interval: always }` on the server, or run 3 nodes with 3 \
+             replicas",
+        ),
+    }
+}
+
+async fn streams(client: &Client, js: &async_nats::jetstream::Context) -> Vec<Finding> {
+    let queues = match client.queues().await {
+        Ok(queues) => queues,
+        Err(error) => {
+            return vec![Finding::error(
+                "streams",
+                error.to_string(),
+                "in a cluster, see that a majority of nodes is up",
+            )];
+        }
+    };
+    let text = queues
+        .iter()
+        .map(|queue| {
+            format!(
+                "{}: {} pending, {} running, {} scheduled",
+                queue.queue, queue.pending, queue.running, queue.scheduled
+            )
+        })
+        .collect::<Vec<_>>()
+        .join("; ");
+    let mut findings = vec![Finding::ok(
+        "streams",
+        if text.is_empty() {
+            "no queue yet".to_owned()
+        } else {
+            text
+        },
+    )];
+    let dead = js
+        .get_stream(client.0.namespace.dead_stream())
+        .await
+        .map_or(0, |stream| stream.cached_info().state.messages);
+    if dead > 0 {
+        findings.push(Finding::warning(
+            "dead letters",
+            format!("{dead} messages could not run and are kept with the reason"),
+            format!(
+                "look at them: nats stream view {}",
+                client.0.namespace.dead_stream()
+            ),
+        ));
+    }
+    findings
+}
+
+/// Delays are computed on the clock of whoever sends, and kept on the
+/// server's.
+async fn clock(client: &Client, nats: &async_nats::Client) -> Finding {
+    #[derive(Deserialize)]
+    struct Answer {
+        ts: Option<Timestamp>,
+    }
+    let before = Timestamp::now();
+    let answer = nats
+        .request(
+            format!("$JS.API.STREAM.INFO.{}", client.0.namespace.plan_stream()),
+            "".into(),
+        )
+        .await;
+    let after = Timestamp::now();
+    let server = answer
+        .ok()
+        .and_then(|answer| serde_json::from_slice::<Answer>(&answer.payload).ok()?.ts);
+    let Some(server) = server else {
+        return Finding::ok("clock", "not compared: no queue yet");
+    };
+    // Somewhere between the question and the answer.
+    let apart = before.since(server).max(server.since(after));
+    let found = format!("{} ms from the server's", apart.as_millis());
+    if apart > Duration::from_secs(1) {
+        Finding::warning(
+            "clock",
+            found,
+            "set both clocks by NTP: delays are off by as much",
+        )
+    } else {
+        Finding::ok("clock", found)
+    }
+}
+
+async fn worker_findings(client: &Client) -> Result<Vec<Finding>> {
+    let workers = workers(client).await?;
+    if workers.is_empty() {
+        return Ok(vec![Finding::warning(
+            "workers",
+            "no worker answers",
+            "start one: cargo run --bin worker",
+        )]);
+    }
+    let names = workers
+        .iter()
+        .map(|worker| format!("{} ({})", worker.worker, worker.queues.join(",")))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let mut findings = vec![Finding::ok("workers", names)];
+    for queue in client.queues().await.unwrap_or_default() {
+        let served = workers
+            .iter()
+            .any(|worker| worker.queues.contains(&queue.queue));
+        if !served && queue.pending > 0 {
+            findings.push(Finding::error(
+                "workers",
+                format!(
+                    "{} tasks wait in queue `{}`, which no worker serves",
+                    queue.pending, queue.queue
+                ),
+                format!(
+                    "start one: TASKQ_QUEUES={} cargo run --bin worker",
+                    queue.queue
+                ),
+            ));
+        }
+    }
+    for (place, one) in workers.iter().enumerate() {
+        for other in &workers[place + 1..] {
+            for (here, there) in differences(one, other) {
+                findings.push(Finding::error(
+                    "workers",
+                    format!(
+                        "{} and {} define task `{}` differently: {} and {}",
+                        one.worker, other.worker, here.name, here.signature, there.signature
+                    ),
+                    "run the same version of the tasks in both",
+                ));
+            }
+        }
+    }
+    Ok(findings)
+}

@@ -1,0 +1,133 @@
+//! Which workers live, and what they run.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
+
+use crate::broker::WORKERS;
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Where a worker's service keeps what it tells of itself.
+pub(crate) const INFO_KEY: &str = "taskq";
+
+/// When no worker has answered for so long, all have.
+const QUIET: Duration = Duration::from_millis(150);
+/// However many still answer, the list ends then.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// A living worker, as it describes itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// Its name.
+    pub worker: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its transport.
+    pub mode: String,
+    /// The queues it serves.
+    pub queues: Vec<String>,
+    /// How many attempts it runs at once.
+    pub concurrency: usize,
+    /// The tasks it can run.
+    pub tasks: Vec<TaskInfo>,
+}
+
+/// A task, as a worker knows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskInfo {
+    /// The name that crosses the wire.
+    pub name: String,
+    /// The name with arguments and return type.
+    pub signature: String,
+    /// The queue that its calls go to.
+    pub queue: String,
+    /// How many times a failed attempt is followed by another.
+    pub retries: u32,
+    /// The first paragraph of its documentation.
+    pub doc: String,
+    /// File and line of its function.
+    pub place: String,
+}
+
+#[cfg(feature = "worker")]
+impl TaskInfo {
+    pub(crate) fn of(task: &crate::task::Registration) -> Self {
+        Self {
+            name: task.name.to_owned(),
+            signature: task.signature(),
+            queue: task.options.queue.to_owned(),
+            retries: task.options.retries,
+            doc: task.doc.to_owned(),
+            place: task.place(),
+        }
+    }
+}
+
+/// Asks all workers of the client's namespace to describe themselves;
+/// sorted by name. Takes as long as the slowest answers, at most 2 seconds.
+/// None in memory mode.
+///
+/// # Errors
+/// [`ErrorKind::Closed`] when the connection is closed.
+pub async fn workers(client: &Client) -> Result<Vec<WorkerInfo>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        metadata: std::collections::HashMap<String, String>,
+    }
+    let Some(nats) = client.0.broker.nats() else {
+        return Ok(Vec::new());
+    };
+    let closed = |source: crate::error::BoxError| {
+        Error::new(ErrorKind::Closed, "the connection to NATS is closed").with_source(source)
+    };
+    let inbox = nats.new_inbox();
+    let mut answers = nats
+        .subscribe(inbox.clone())
+        .await
+        .map_err(|error| closed(error.into()))?;
+    nats.publish_with_reply(format!("$SRV.INFO.{WORKERS}"), inbox, "".into())
+        .await
+        .map_err(|error| closed(error.into()))?;
+    let limit = tokio::time::Instant::now() + LIMIT;
+    let mut found = Vec::new();
+    // The first answer may be slow to come, the others follow closely.
+    let mut quiet = QUIET * 3;
+    while let Ok(Some(answer)) = tokio::time::timeout_at(
+        limit.min(tokio::time::Instant::now() + quiet),
+        answers.next(),
+    )
+    .await
+    {
+        if answer.status == Some(async_nats::StatusCode::NO_RESPONDERS) {
+            break;
+        }
+        quiet = QUIET;
+        let info = serde_json::from_slice::<Answer>(&answer.payload)
+            .ok()
+            .and_then(|answer| serde_json::from_str(answer.metadata.get(INFO_KEY)?).ok());
+        found.extend(info.filter(|info: &WorkerInfo| {
+            info.namespace == client.namespace() && info.mode == client.mode().as_str()
+        }));
+    }
+    found.sort_by(|one, other| one.worker.cmp(&other.worker));
+    Ok(found)
+}
+
+/// The tasks that two workers define differently: each as the one and as the
+/// other knows it.
+#[must_use]
+pub fn differences<'a>(
+    one: &'a WorkerInfo,
+    other: &'a WorkerInfo,
+) -> Vec<(&'a TaskInfo, &'a TaskInfo)> {
+    one.tasks
+        .iter()
+        .filter_map(|here| {
+            let there = other.tasks.iter().find(|there| there.name == here.name)?;
+            (here.signature != there.signature).then_some((here, there))
+        })
+        .collect()
+}

@@ -1,0 +1,374 @@
+//! The transport that keeps nothing: core NATS, at most once.
+//!
+//! A worker takes a message by answering it; with no worker there the server
+//! says so at once. An outcome goes to the sender and is not stored.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::{Client, HeaderMap, Subscriber};
+use futures::future::{BoxFuture, FutureExt as _, ready};
+use futures::stream::{SelectAll, StreamExt as _};
+use taskq_syntax::Priority;
+use tokio::sync::{OnceCell, broadcast};
+use tokio_util::task::TaskTracker;
+
+use super::connect::{Connection, Happening};
+use super::jetstream::pipe::{Pipe, Refusal};
+use super::names::{WORKERS, untoken};
+use super::waiters::Waiters;
+use super::{
+    Broker, Consumer, Deliveries, Delivery, Expected, History, Leases, Mode, Namespace,
+    Publication, Published, QueueDepth, Receipt, Settlement, Settler, Status, Subscription,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{Outcome, TaskId};
+use crate::time::Timestamp;
+
+/// What a worker says when it has taken a message.
+const TAKEN: &str = r#"{"stream":"core","seq":0}"#;
+
+/// The header of a message that is not the first of its attempts.
+const ORIGIN_TIME: &str = "Taskq-Sent-At";
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    client: Client,
+    names: Namespace,
+    pipe: Pipe,
+    origin: String,
+    waiters: Arc<Waiters>,
+    listening: OnceCell<()>,
+}
+
+impl Core {
+    pub(crate) async fn open(
+        connection: Connection,
+        names: Namespace,
+        origin: String,
+    ) -> Result<Arc<Self>> {
+        let Connection { client, happenings } = connection;
+        let pipe = Pipe::open(client.clone(), client.new_inbox()).await?;
+        tokio::spawn(follow(pipe.clone(), happenings));
+        Ok(Arc::new(Self {
+            client,
+            names,
+            pipe,
+            origin,
+            waiters: Arc::default(),
+            listening: OnceCell::new(),
+        }))
+    }
+
+    async fn listen(&self) -> Result<()> {
+        self.listening
+            .get_or_try_init(|| async {
+                let outcomes = self
+                    .client
+                    .subscribe(self.names.core_done_origin(&self.origin))
+                    .await
+                    .map_err(|error| closed().with_source(error))?;
+                tokio::spawn(deliver(Arc::clone(&self.waiters), outcomes));
+                Ok(())
+            })
+            .await
+            .map(|()| ())
+    }
+
+    async fn send(&self, publication: Publication) -> Result<Published> {
+        let what = format!("sending task {} ({})", publication.id, publication.task);
+        if publication.due.is_some_and(|due| Timestamp::now() < due) {
+            return Err(unsupported(&what, "a delay"));
+        }
+        if publication.lock.is_some() {
+            return Err(unsupported(&what, "uniqueness"));
+        }
+        let subject = self.names.core_work(
+            &publication.queue,
+            publication.priority,
+            &publication.task,
+            &publication.id,
+        );
+        match self.pipe.publish(subject, None, publication.body).await {
+            Ok(_) => Ok(Published::Accepted),
+            Err(Refusal::NobodyThere) => Err(Error::new(
+                ErrorKind::NoWorker,
+                format!(
+                    "{what} failed: no worker listens on queue `{}`, and core mode keeps nothing; \
+                     start one, or use jetstream mode",
+                    publication.queue
+                ),
+            )),
+            Err(refusal) => Err(refusal.into_error(&what)),
+        }
+    }
+}
+
+fn unsupported(what: &str, feature: &str) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "{what} failed: core mode keeps nothing, so it has no {feature}; use jetstream mode"
+        ),
+    )
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the connection to NATS is closed")
+}
+
+async fn follow(pipe: Pipe, mut happenings: broadcast::Receiver<Happening>) {
+    loop {
+        match happenings.recv().await {
+            Ok(Happening::Denied(subject)) => pipe.deny(&subject),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn deliver(waiters: Arc<Waiters>, mut outcomes: Subscriber) {
+    while let Some(outcome) = outcomes.next().await {
+        let id = outcome.subject.rsplit('.').next().and_then(untoken);
+        if let Some(id) = id {
+            waiters.deliver(&id.into(), &outcome.payload);
+        }
+    }
+}
+
+impl Broker for Arc<Core> {
+    fn mode(&self) -> Mode {
+        Mode::Core
+    }
+
+    fn max_message(&self) -> usize {
+        self.client.server_info().max_payload
+    }
+
+    fn expect<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Expected>> {
+        Box::pin(async move {
+            self.listen().await?;
+            if id.origin() == self.origin {
+                return Ok(self.waiters.expect(id, None));
+            }
+            let outcomes = self
+                .client
+                .subscribe(self.names.core_done(id))
+                .await
+                .map_err(|error| closed().with_source(error))?;
+            let task = tokio::spawn(deliver(Arc::clone(&self.waiters), outcomes));
+            let keep = super::jetstream::AbortOnDrop(task);
+            Ok(self.waiters.expect(id, Some(Box::new(keep))))
+        })
+    }
+
+    fn attach<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Expected>> {
+        self.expect(id)
+    }
+
+    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Published>> {
+        Box::pin(self.send(publication))
+    }
+
+    fn outcome<'a>(&'a self, _: &'a TaskId) -> BoxFuture<'a, Result<Option<Outcome>>> {
+        ready(Ok(None)).boxed()
+    }
+
+    fn status<'a>(&'a self, _: &'a TaskId) -> BoxFuture<'a, Result<Status>> {
+        ready(Ok(Status::Unknown)).boxed()
+    }
+
+    fn consume(&self, subscription: Subscription) -> BoxFuture<'_, Result<Consumer>> {
+        Box::pin(async move {
+            let mut messages = SelectAll::new();
+            for queue in &subscription.queues {
+                let subject = self.names.core_work_all(queue);
+                let subscriber = self
+                    .client
+                    .queue_subscribe(subject, WORKERS.to_owned())
+                    .await
+                    .map_err(|error| closed().with_source(error))?;
+                let queue: Arc<str> = queue.as_str().into();
+                messages.push(
+                    subscriber
+                        .map(move |message| (Arc::clone(&queue), message))
+                        .boxed(),
+                );
+            }
+            // The worker is ready when the server knows of it.
+            let probe = self.client.new_inbox();
+            let mut echo = self
+                .client
+                .subscribe(probe.clone())
+                .await
+                .map_err(|error| closed().with_source(error))?;
+            let sent = self.client.publish(probe, "".into()).await;
+            sent.map_err(|error| closed().with_source(error))?;
+            echo.next().await;
+            let leases = Arc::new(Leases::new(subscription.lease));
+            Ok(Consumer {
+                deliveries: Box::new(Intake {
+                    client: self.client.clone(),
+                    messages: Some(messages),
+                    leases: Arc::clone(&leases),
+                }),
+                settler: Arc::new(End {
+                    core: Arc::clone(self),
+                    leases: Arc::clone(&leases),
+                    sending: TaskTracker::new(),
+                }),
+                leases,
+                keeper: None,
+            })
+        })
+    }
+
+    fn history<'a>(&'a self, _: &'a TaskId) -> BoxFuture<'a, Result<History>> {
+        ready(Ok(History::default())).boxed()
+    }
+
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueDepth>>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
+    fn nats(&self) -> Option<&Client> {
+        Some(&self.client)
+    }
+}
+
+type Messages = SelectAll<futures::stream::BoxStream<'static, (Arc<str>, async_nats::Message)>>;
+
+struct Intake {
+    client: Client,
+    messages: Option<Messages>,
+    leases: Arc<Leases>,
+}
+
+impl Deliveries for Intake {
+    /// There is no flow to govern: a message that came is taken.
+    fn next(&mut self, _: usize) -> BoxFuture<'_, Option<Vec<Delivery>>> {
+        Box::pin(async move {
+            let messages = self.messages.as_mut()?;
+            let mut taken = Vec::new();
+            let mut next = messages.next().await;
+            while let Some((queue, message)) = next {
+                let now = Instant::now();
+                if let Some(reply) = &message.reply {
+                    // A sender that is gone does not need to know.
+                    let _ = self.client.publish(reply.clone(), TAKEN.into()).await;
+                }
+                let sent_at = message
+                    .headers
+                    .as_ref()
+                    .and_then(|headers| headers.get(ORIGIN_TIME)?.as_str().parse().ok());
+                taken.push(Delivery {
+                    priority: priority_of(&message.subject),
+                    body: message.payload,
+                    queue,
+                    stored_at: sent_at.unwrap_or_else(Timestamp::now),
+                    receipt: Receipt {
+                        lease: self.leases.hold("".into(), now),
+                        deliveries: 1,
+                        address: "".into(),
+                    },
+                });
+                next = messages.next().now_or_never().flatten();
+            }
+            (!taken.is_empty()).then_some(taken)
+        })
+    }
+
+    fn close(&mut self) -> BoxFuture<'_, Vec<Delivery>> {
+        self.messages = None;
+        ready(Vec::new()).boxed()
+    }
+}
+
+fn priority_of(subject: &str) -> Priority {
+    subject
+        .split('.')
+        .nth(4)
+        .and_then(|word| word.parse().ok())
+        .unwrap_or_default()
+}
+
+struct End {
+    core: Arc<Core>,
+    leases: Arc<Leases>,
+    /// Outcomes on their way.
+    sending: TaskTracker,
+}
+
+impl End {
+    /// Sends once more, after a while; this process remembers it until then.
+    fn resend(&self, publication: Publication, delay: Duration) {
+        let core = Arc::clone(&self.core);
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            let subject = core.names.core_work(
+                &publication.queue,
+                publication.priority,
+                &publication.task,
+                &publication.id,
+            );
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN_TIME, Timestamp::now().to_string());
+            let id = publication.id;
+            if let Err(refusal) = core
+                .pipe
+                .publish(subject, Some(headers), publication.body)
+                .await
+            {
+                let error = refusal.into_error("sending a retry");
+                tracing::warn!(task_id = %id, "{error}; the task is lost, as core mode may lose it");
+            }
+        });
+    }
+}
+
+impl Settler for End {
+    fn settle(&self, receipt: Receipt, settlement: Settlement) {
+        self.leases.release(receipt.lease);
+        let record = match settlement {
+            Settlement::Finish(record) => record,
+            Settlement::Bury { letter, record } => {
+                tracing::warn!(
+                    task_id = %letter.id,
+                    "a message that cannot run is dropped: core mode keeps no dead letters"
+                );
+                let Some(record) = record else { return };
+                record
+            }
+            Settlement::Retry(publication) => {
+                let due = publication.due.unwrap_or_else(Timestamp::now);
+                self.resend(publication, due.since(Timestamp::now()));
+                return;
+            }
+            Settlement::Release { refund, .. } => {
+                if let Some((id, _)) = refund {
+                    tracing::warn!(task_id = %id, "a task that cannot run here is dropped: core mode keeps nothing");
+                }
+                return;
+            }
+            Settlement::Discard => return,
+        };
+        let core = Arc::clone(&self.core);
+        self.sending.spawn(async move {
+            let subject = core.names.core_done(&record.id);
+            // Nobody waiting is fine.
+            let _ = core.client.publish(subject, record.body.into()).await;
+        });
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.sending.close();
+            self.sending.wait().await;
+            let _ = self.core.client.flush().await;
+        })
+    }
+
+    fn unconfirmed(&self) -> usize {
+        0
+    }
+}

@@ -1,0 +1,62 @@
+//! How much is in the queues.
+
+use async_nats::jetstream::consumer;
+use futures::TryStreamExt as _;
+
+use super::JetStream;
+use crate::broker::QueueDepth;
+use crate::error::{Error, ErrorKind, Result};
+
+impl JetStream {
+    pub(super) async fn count_queues(&self) -> Result<Vec<QueueDepth>> {
+        let queues = self.list_queues().await?;
+        futures::future::try_join_all(queues.into_iter().map(|queue| self.count_queue(queue))).await
+    }
+
+    async fn count_queue(&self, queue: String) -> Result<QueueDepth> {
+        let names = &self.layout.names;
+        let failed = |error: &dyn std::fmt::Display| {
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("counting queue {queue} failed: {error}"),
+            )
+        };
+        let stream = self
+            .layout
+            .js
+            .get_stream(names.queue_stream(&queue))
+            .await
+            .map_err(|error| failed(&error))?;
+        let messages = stream.cached_info().state.messages;
+        let consumers: Vec<consumer::Info> = stream
+            .consumers()
+            .try_collect()
+            .await
+            .map_err(|error| failed(&error))?;
+        let running = consumers
+            .iter()
+            .map(|consumer| consumer.num_ack_pending as u64)
+            .sum::<u64>()
+            .min(messages);
+        // Without a stream for plans nothing is planned.
+        let scheduled = match self.layout.js.get_stream_no_info(names.plan_stream()).await {
+            Ok(plan) => match plan.info_with_subjects(names.plan_queue(&queue)).await {
+                Ok(subjects) => subjects
+                    .try_fold(
+                        0u64,
+                        |sum, (_, count)| async move { Ok(sum + count as u64) },
+                    )
+                    .await
+                    .unwrap_or(0),
+                Err(_) => 0,
+            },
+            Err(_) => 0,
+        };
+        Ok(QueueDepth {
+            pending: messages - running,
+            running,
+            scheduled,
+            queue,
+        })
+    }
+}

@@ -1,0 +1,206 @@
+//! Reading single messages of a stream, from its leader: what a replica
+//! answers may be a moment old, and a missed outcome would be missed for good.
+
+use base64::Engine as _;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::JetStream;
+use crate::broker::{History, Status};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{Outcome, TaskId};
+use crate::time::Timestamp;
+
+/// A stored message.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) subject: String,
+    pub(super) sequence: u64,
+    pub(super) body: Vec<u8>,
+    pub(super) time: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    message: Option<WireStored>,
+    error: Option<ApiError>,
+}
+
+#[derive(Deserialize)]
+struct WireStored {
+    subject: String,
+    seq: u64,
+    #[serde(default)]
+    data: Option<String>,
+    time: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+/// "no message found", "stream not found"
+const NOT_FOUND: [u64; 2] = [10037, 10059];
+
+impl JetStream {
+    async fn get(&self, stream: &str, query: serde_json::Value) -> Result<Option<Stored>> {
+        let what = || format!("looking into stream {stream}");
+        let reply = self
+            .client
+            .request(
+                format!("$JS.API.STREAM.MSG.GET.{stream}"),
+                query.to_string().into(),
+            )
+            .await
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    format!(
+                        "{} failed: {error}; NATS may have no leader for it now",
+                        what()
+                    ),
+                )
+                .with_source(error)
+            })?;
+        let answer: Answer = serde_json::from_slice(&reply.payload).map_err(|error| {
+            Error::new(
+                ErrorKind::Undecodable,
+                format!("{} gave no readable answer: {error}", what()),
+            )
+            .with_source(error)
+        })?;
+        if let Some(error) = answer.error {
+            if NOT_FOUND.contains(&error.err_code) {
+                return Ok(None);
+            }
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("{} was refused: {}", what(), error.description),
+            ));
+        }
+        Ok(answer.message.map(|message| Stored {
+            subject: message.subject,
+            sequence: message.seq,
+            body: message
+                .data
+                .and_then(|data| base64::engine::general_purpose::STANDARD.decode(data).ok())
+                .unwrap_or_default(),
+            time: message.time,
+        }))
+    }
+
+    /// The last message of a subject.
+    pub(super) async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>> {
+        self.get(stream, json!({ "last_by_subj": subject })).await
+    }
+
+    /// The first message of a subject that may have wildcards.
+    async fn first(&self, stream: &str, subject: &str) -> Result<Option<Stored>> {
+        self.get(stream, json!({ "seq": 1, "next_by_subj": subject }))
+            .await
+    }
+
+    pub(super) async fn find_outcome(&self, id: &TaskId) -> Result<Option<Outcome>> {
+        let names = &self.layout.names;
+        match self.last(&names.done_stream(), &names.done(id)).await? {
+            Some(stored) => Outcome::decode(&stored.body).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) async fn find_history(&self, id: &TaskId) -> Result<History> {
+        let names = &self.layout.names;
+        let (state, refund) = (names.state_stream(), names.refund(id));
+        let (outcome, refunds) =
+            futures::try_join!(self.find_outcome(id), self.last(&state, &refund))?;
+        Ok(History {
+            outcome,
+            refunds: refunds
+                .and_then(|stored| String::from_utf8(stored.body).ok()?.parse().ok())
+                .unwrap_or(0),
+        })
+    }
+
+    /// Where a message is: ended, planned, or in one of the queues.
+    pub(super) async fn find_status(&self, id: &TaskId) -> Result<Status> {
+        // A message moves on while we look; what left the queue before we
+        // looked there has an outcome or a plan by now.
+        for _ in 0..2 {
+            if let Some(outcome) = self.find_outcome(id).await? {
+                return Ok(Status::Done(outcome.state));
+            }
+            let names = &self.layout.names;
+            let plan = names.plan_stream();
+            for subject in [names.plan_of_id(id), names.due_of_id(id)] {
+                if self.first(&plan, &subject).await?.is_some() {
+                    return Ok(Status::Scheduled);
+                }
+            }
+            if let Some(status) = self.find_in_queues(id).await? {
+                return Ok(status);
+            }
+        }
+        Ok(Status::Unknown)
+    }
+
+    async fn find_in_queues(&self, id: &TaskId) -> Result<Option<Status>> {
+        let names = &self.layout.names;
+        let subject = names.work_of_id(id);
+        for queue in self.list_queues().await? {
+            let stream = names.queue_stream(&queue);
+            let Some(stored) = self.first(&stream, &subject).await? else {
+                continue;
+            };
+            let Some((_, priority)) = names.parse_work(&stored.subject) else {
+                continue;
+            };
+            // What the server has handed out and still holds is with a
+            // worker.
+            let delivered = self
+                .layout
+                .js
+                .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(
+                    format!("w_{priority}"),
+                    &stream,
+                )
+                .await
+                .map_or(0, |consumer| {
+                    consumer.cached_info().delivered.stream_sequence
+                });
+            return Ok(Some(if stored.sequence <= delivered {
+                Status::Running
+            } else {
+                Status::Waiting
+            }));
+        }
+        Ok(None)
+    }
+
+    /// The queues that have a stream, sorted.
+    pub(super) async fn list_queues(&self) -> Result<Vec<String>> {
+        use futures::TryStreamExt as _;
+        let mut queues: Vec<String> = self
+            .layout
+            .js
+            .stream_names()
+            .try_filter_map(|name| {
+                let queue = self.layout.names.queue_of_stream(&name).map(str::to_owned);
+                async move { Ok(queue) }
+            })
+            .try_collect()
+            .await
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    format!("listing the streams failed: {error}"),
+                )
+                .with_source(error)
+            })?;
+        queues.sort();
+        Ok(queues)
+    }
+}

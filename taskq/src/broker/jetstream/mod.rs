@@ -1,0 +1,226 @@
+//! The transport that keeps: JetStream.
+
+mod depth;
+mod keeper;
+mod layout;
+mod lookup;
+mod outcomes;
+pub(super) mod pipe;
+mod publish;
+mod pull;
+mod settle;
+
+use std::sync::{Arc, Weak};
+
+use async_nats::Client;
+use futures::future::BoxFuture;
+use tokio::sync::{OnceCell, broadcast, watch};
+
+use self::keeper::Keeper;
+use self::layout::Layout;
+pub(super) use self::outcomes::AbortOnDrop;
+use self::pipe::Pipe;
+use self::pull::Pulls;
+use self::settle::Settlements;
+use super::connect::{ConnectOptions, Connection, Happening};
+use super::waiters::Waiters;
+use super::{
+    Broker, Consumer, Expected, History, Leases, Mode, Namespace, Publication, Published,
+    QueueDepth, Status, Subscription,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{Outcome, TaskId};
+
+/// The oldest server that has all that this transport builds on.
+pub(crate) const OLDEST_SERVER: (i64, i64, i64) = (2, 14, 0);
+
+pub(crate) struct JetStream {
+    me: Weak<Self>,
+    client: Client,
+    options: ConnectOptions,
+    layout: Layout,
+    pipe: Pipe,
+    /// The origin of the ids that this client makes.
+    origin: String,
+    waiters: Arc<Waiters>,
+    /// Set once the outcomes of this client's messages are listened for.
+    listening: OnceCell<()>,
+    /// Counts the times that the connection came back.
+    reconnects: watch::Sender<u64>,
+}
+
+impl JetStream {
+    pub(crate) async fn open(
+        connection: Connection,
+        options: ConnectOptions,
+        names: Namespace,
+        origin: String,
+        replicas: usize,
+    ) -> Result<Arc<Self>> {
+        let Connection { client, happenings } = connection;
+        check_server(&client).await?;
+        let pipe = Pipe::open(client.clone(), client.new_inbox()).await?;
+        let broker = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            layout: Layout::new(names, client.clone(), replicas),
+            client,
+            options,
+            pipe,
+            origin,
+            waiters: Arc::default(),
+            listening: OnceCell::new(),
+            reconnects: watch::Sender::new(0),
+        });
+        tokio::spawn(follow(Arc::downgrade(&broker), happenings));
+        Ok(broker)
+    }
+
+    fn me(&self) -> Result<Arc<Self>> {
+        self.me
+            .upgrade()
+            .ok_or_else(|| Error::new(ErrorKind::Closed, "the client is closed"))
+    }
+}
+
+/// Refuses a server that lacks what this transport builds on.
+async fn check_server(client: &Client) -> Result<()> {
+    let info = client.server_info();
+    let (major, minor, patch) = OLDEST_SERVER;
+    if !client.is_server_compatible(major, minor, patch) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "nats-server {} is too old: taskq needs {major}.{minor}.{patch} or newer for \
+                 schedules and work queues that feed each other; update it, or use core mode \
+                 (TASKQ_MODE=core)",
+                info.version
+            ),
+        ));
+    }
+    if !info.jetstream {
+        return Err(jetstream_off(client));
+    }
+    // The account may not have it even where the server does.
+    match client.request("$JS.API.INFO", "".into()).await {
+        Ok(answer) if !contains(&answer.payload, b"\"error\"") => Ok(()),
+        Ok(_) => Err(jetstream_off(client)),
+        Err(error) if error.kind() == async_nats::RequestErrorKind::NoResponders => {
+            Err(jetstream_off(client))
+        }
+        // This user may not ask; what it may do will show.
+        Err(_) => Ok(()),
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+fn jetstream_off(client: &Client) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "JetStream is off on the NATS server {} (or for this account); start it with \
+             `nats-server -js`, or use core mode (TASKQ_MODE=core)",
+            client.server_info().server_name
+        ),
+    )
+}
+
+/// Acts upon what happens to the connection.
+async fn follow(broker: Weak<JetStream>, mut happenings: broadcast::Receiver<Happening>) {
+    loop {
+        let happening = happenings.recv().await;
+        let Some(broker) = broker.upgrade() else {
+            return;
+        };
+        match happening {
+            Ok(Happening::Denied(subject)) => broker.pipe.deny(&subject),
+            Ok(Happening::Reconnected) => {
+                broker.reconnects.send_modify(|count| *count += 1);
+                tokio::spawn(async move { broker.recheck_all().await });
+            }
+            Ok(Happening::SlowConsumer) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                tokio::spawn(async move { broker.recheck_all().await });
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+impl Broker for JetStream {
+    fn mode(&self) -> Mode {
+        Mode::JetStream
+    }
+
+    fn max_message(&self) -> usize {
+        self.client.server_info().max_payload
+    }
+
+    fn expect<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Expected>> {
+        Box::pin(self.expect_outcome(id))
+    }
+
+    fn attach<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Expected>> {
+        Box::pin(self.attach_to(id))
+    }
+
+    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Published>> {
+        Box::pin(self.publish_message(publication))
+    }
+
+    fn outcome<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Option<Outcome>>> {
+        Box::pin(self.find_outcome(id))
+    }
+
+    fn status<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Status>> {
+        Box::pin(self.find_status(id))
+    }
+
+    fn consume(&self, subscription: Subscription) -> BoxFuture<'_, Result<Consumer>> {
+        Box::pin(async move {
+            let terms = futures::future::try_join_all(
+                subscription
+                    .queues
+                    .iter()
+                    .map(|queue| self.layout.ensure_lanes(queue, subscription.lease)),
+            )
+            .await?;
+            let term = terms.into_iter().min().unwrap_or(subscription.lease);
+            let leases = Arc::new(Leases::new(term));
+            let worker = self.client.new_inbox().replace('.', "");
+            let replies = self.layout.names.acks_of_worker(&worker);
+            let pipe = Pipe::open(self.client.clone(), replies).await?;
+            let deliveries =
+                Pulls::open(self.me()?, &subscription.queues, Arc::clone(&leases)).await?;
+            let settler = Settlements::new(self.me()?, pipe, Arc::clone(&leases));
+            Ok(Consumer {
+                deliveries: Box::new(deliveries),
+                settler: Arc::new(settler),
+                leases,
+                keeper: Some(Box::new(Keeper::new(self.options.clone()))),
+            })
+        })
+    }
+
+    fn history<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<History>> {
+        Box::pin(self.find_history(id))
+    }
+
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueDepth>>> {
+        Box::pin(self.count_queues())
+    }
+
+    fn nats(&self) -> Option<&Client> {
+        Some(&self.client)
+    }
+}
+
+impl std::fmt::Debug for JetStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JetStream")
+            .field("connection", &self.options)
+            .field("namespace", &self.layout.names.as_str())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,315 @@
+//! Pipelined publishing: many messages under way on one connection, each
+//! with its own ack.
+//!
+//! One subscription takes all acks, told apart by a number in the reply
+//! subject. Against a `PublishAckFuture` a message this halves the client's
+//! work (docs/architecture.md, "Measured").
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::{Client, HeaderMap, Message, StatusCode, Subject};
+use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _};
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long an ack may take before the publication counts as unanswered.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A publication's answer: the sequence that it was stored at.
+pub(in crate::broker) type Answer = std::result::Result<u64, Refusal>;
+
+type OnAnswer = Box<dyn FnOnce(Answer) + Send>;
+
+/// Why a publication was not stored, or may not have been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::broker) enum Refusal {
+    /// No ack came: it may have been stored.
+    Unanswered,
+    /// Nobody takes this subject: no such stream, or no leader for it now.
+    NobodyThere,
+    /// This user may not publish there.
+    Denied,
+    /// The server's own reason.
+    Server { code: u64, text: String },
+    /// The connection was closed for good.
+    Closed,
+}
+
+/// The server's codes that this library acts upon.
+pub(super) mod code {
+    /// The subject's last sequence is not the expected one.
+    pub(in crate::broker) const WRONG_LAST_SEQUENCE: u64 = 10071;
+    /// The stream, or the subject, holds all that it may.
+    pub(in crate::broker) const LIMIT_EXCEEDED: u64 = 10077;
+}
+
+impl Refusal {
+    /// Whether the same publication may be stored later.
+    pub(in crate::broker) fn is_transient(&self) -> bool {
+        match self {
+            Self::Unanswered | Self::NobodyThere => true,
+            Self::Denied | Self::Closed => false,
+            // 503 of one kind or another: no quorum, no space, no leader.
+            Self::Server { code, .. } => {
+                !matches!(*code, code::WRONG_LAST_SEQUENCE | code::LIMIT_EXCEEDED)
+                    && matches!(*code, 10008 | 10023 | 10047 | 10074 | 10077 | 10118)
+            }
+        }
+    }
+
+    pub(in crate::broker) fn is_wrong_last_sequence(&self) -> bool {
+        matches!(self, Self::Server { code, .. } if *code == code::WRONG_LAST_SEQUENCE)
+    }
+
+    /// The subject holds a message already, and may hold one only.
+    pub(in crate::broker) fn is_subject_taken(&self) -> bool {
+        matches!(self, Self::Server { code, text }
+            if *code == code::LIMIT_EXCEEDED && text.contains("per subject"))
+    }
+
+    /// The refusal as the library's error.
+    pub(in crate::broker) fn into_error(self, what: &str) -> Error {
+        let (kind, text) = match &self {
+            Self::Unanswered => (
+                ErrorKind::Unavailable,
+                format!(
+                    "{what} was not acknowledged in time: NATS is overloaded, has lost its quorum \
+                     or is out of disk; `taskq doctor` tells more"
+                ),
+            ),
+            Self::NobodyThere => (
+                ErrorKind::Unavailable,
+                format!(
+                    "{what} failed: NATS has no stream for it, or no leader for the stream now; try again"
+                ),
+            ),
+            Self::Denied => (
+                ErrorKind::PermissionDenied,
+                format!(
+                    "{what} failed: this NATS user may not publish there; give it the permission"
+                ),
+            ),
+            Self::Server { code, text } if *code == code::LIMIT_EXCEEDED => (
+                ErrorKind::QueueFull,
+                format!(
+                    "{what} was refused: {text}; workers must catch up first, or the limit be raised"
+                ),
+            ),
+            Self::Server { code, text } => (
+                ErrorKind::Unavailable,
+                format!("{what} was refused: {text} ({code})"),
+            ),
+            Self::Closed => (
+                ErrorKind::Closed,
+                format!("{what} failed: the connection is closed"),
+            ),
+        };
+        Error::new(kind, text)
+    }
+}
+
+/// A publisher with its own reply subjects.
+#[derive(Clone)]
+pub(in crate::broker) struct Pipe(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    /// Reply subjects are this and a number.
+    replies: String,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, Waiting>>,
+}
+
+struct Waiting {
+    subject: Subject,
+    until: Instant,
+    on_answer: OnAnswer,
+}
+
+impl Pipe {
+    /// Takes acks on `replies.>` from now on, until the last clone is gone.
+    pub(in crate::broker) async fn open(client: Client, replies: String) -> Result<Self> {
+        let acks = client
+            .subscribe(format!("{replies}.>"))
+            .await
+            .map_err(|error| Error::new(ErrorKind::Closed, format!("cannot subscribe: {error}")))?;
+        let shared = Arc::new(Shared {
+            client,
+            replies,
+            next: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        });
+        tokio::spawn(take_acks(Arc::downgrade(&shared), acks));
+        Ok(Self(shared))
+    }
+
+    /// Publishes; `on_answer` is called with the ack, from the task that
+    /// takes acks, so it must not block. `suffix` ends the reply subject.
+    pub(in crate::broker) async fn send(
+        &self,
+        subject: impl Into<Subject>,
+        headers: Option<HeaderMap>,
+        body: Bytes,
+        suffix: Option<&str>,
+        on_answer: impl FnOnce(Answer) + Send + 'static,
+    ) {
+        let subject = subject.into();
+        let key = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let reply = match suffix {
+            Some(suffix) => format!("{}.{key}.{suffix}", self.0.replies),
+            None => format!("{}.{key}", self.0.replies),
+        };
+        self.0.waiting().insert(
+            key,
+            Waiting {
+                subject: subject.clone(),
+                until: Instant::now() + ACK_TIMEOUT,
+                on_answer: Box::new(on_answer),
+            },
+        );
+        let sent = match headers {
+            Some(headers) => {
+                self.0
+                    .client
+                    .publish_with_reply_and_headers(subject, reply, headers, body)
+                    .await
+            }
+            None => self.0.client.publish_with_reply(subject, reply, body).await,
+        };
+        if sent.is_err() {
+            self.0.answer(key, Err(Refusal::Closed));
+        }
+    }
+
+    /// Publishes and waits for the ack.
+    pub(in crate::broker) async fn publish(
+        &self,
+        subject: impl Into<Subject>,
+        headers: Option<HeaderMap>,
+        body: Bytes,
+    ) -> Answer {
+        let (tell, told) = oneshot::channel();
+        self.send(subject, headers, body, None, move |answer| {
+            // Whoever gave up waiting does not want it.
+            let _ = tell.send(answer);
+        })
+        .await;
+        told.await.unwrap_or(Err(Refusal::Closed))
+    }
+
+    /// Ends the waits for a subject that the server has refused.
+    pub(in crate::broker) fn deny(&self, subject: &str) {
+        self.0.end_where(Refusal::Denied, |waiting| {
+            waiting.subject.as_str() == subject
+        });
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, key: u64, answer: Answer) {
+        let waiting = self.waiting().remove(&key);
+        if let Some(waiting) = waiting {
+            (waiting.on_answer)(answer);
+        }
+    }
+
+    fn end_where(&self, refusal: Refusal, ended: impl Fn(&Waiting) -> bool) {
+        let over: Vec<Waiting> = self
+            .waiting()
+            .extract_if(|_, waiting| ended(waiting))
+            .map(|(_, waiting)| waiting)
+            .collect();
+        for waiting in over {
+            (waiting.on_answer)(Err(refusal.clone()));
+        }
+    }
+
+    /// The number in the reply subject that a message came to.
+    fn key(&self, subject: &str) -> Option<u64> {
+        let rest = subject.strip_prefix(self.replies.as_str())?;
+        rest.strip_prefix('.')?.split('.').next()?.parse().ok()
+    }
+}
+
+async fn take_acks(shared: std::sync::Weak<Shared>, mut acks: async_nats::Subscriber) {
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tokio::select! {
+            ack = acks.next() => {
+                let Some(shared) = shared.upgrade() else { return };
+                let Some(ack) = ack else {
+                    shared.end_where(Refusal::Closed, |_| true);
+                    return;
+                };
+                take_ack(&shared, &ack);
+                // Whatever else has come is taken in the same turn.
+                while let Some(Some(ack)) = acks.next().now_or_never() {
+                    take_ack(&shared, &ack);
+                }
+            }
+            _ = tick.tick() => {
+                let Some(shared) = shared.upgrade() else { return };
+                let now = Instant::now();
+                shared.end_where(Refusal::Unanswered, |waiting| waiting.until <= now);
+            }
+        }
+    }
+}
+
+fn take_ack(shared: &Shared, ack: &Message) {
+    if let Some(key) = shared.key(&ack.subject) {
+        shared.answer(key, read_ack(ack));
+    }
+}
+
+/// What a PubAck says.
+pub(super) fn read_ack(ack: &Message) -> Answer {
+    #[derive(Deserialize)]
+    struct PubAck {
+        #[serde(default)]
+        seq: u64,
+        error: Option<ApiError>,
+    }
+    #[derive(Deserialize)]
+    struct ApiError {
+        #[serde(default)]
+        err_code: u64,
+        #[serde(default)]
+        description: String,
+    }
+    if ack.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err(Refusal::NobodyThere);
+    }
+    match serde_json::from_slice::<PubAck>(&ack.payload) {
+        Ok(PubAck { seq, error: None }) => Ok(seq),
+        Ok(PubAck {
+            error: Some(error), ..
+        }) => Err(Refusal::Server {
+            code: error.err_code,
+            text: error.description,
+        }),
+        Err(error) => Err(Refusal::Server {
+            code: 0,
+            text: format!("an answer that is no PubAck: {error}"),
+        }),
+    }
+}
+
+impl std::fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipe")
+            .field("replies", &self.0.replies)
+            .field("waiting", &self.0.waiting().len())
+            .finish()
+    }
+}

@@ -1,0 +1,230 @@
+//! Sending: now, later, once for an id, once for a key.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, header};
+use bytes::Bytes;
+
+use super::JetStream;
+use super::pipe::{Answer, Refusal};
+use crate::broker::{Lock, Publication, Published, Status};
+use crate::error::{Error, Result};
+use crate::message::TaskId;
+use crate::time::Timestamp;
+
+/// How long a publication is tried again before the caller is told.
+const PUBLISH_BUDGET: Duration = Duration::from_secs(15);
+
+/// A lock whose task cannot be found is taken for one whose sender died
+/// between the two, when it is older than this.
+const ORPHAN_AGE: Duration = Duration::from_secs(10);
+
+impl JetStream {
+    pub(super) async fn publish_message(&self, publication: Publication) -> Result<Published> {
+        if let Some(lock) = &publication.lock
+            && let Some(holder) = self.acquire(lock, &publication.id).await?
+        {
+            return Ok(Published::Existing(holder));
+        }
+        let sent = self.send_once(&publication).await;
+        if sent.is_err()
+            && let Some(lock) = &publication.lock
+        {
+            // Not accepted, so it must not keep others away.
+            if let Err(error) = self.release_lock(&lock.key, &publication.id).await {
+                tracing::debug!("the lock of a refused task stays until it is found out: {error}");
+            }
+        }
+        sent
+    }
+
+    /// Publishes so that a repetition is recognised. The first try of an id
+    /// that nobody has used carries no header at all; a later one asks the
+    /// server to refuse what it has.
+    async fn send_once(&self, publication: &Publication) -> Result<Published> {
+        let what = || format!("sending task {} ({})", publication.id, publication.task);
+        let started = tokio::time::Instant::now();
+        let mut may_be_there = publication.named;
+        let mut pause = Duration::from_millis(20);
+        loop {
+            if may_be_there && self.is_known(publication).await? {
+                return Ok(if publication.named {
+                    Published::Existing(publication.id.clone())
+                } else {
+                    Published::Accepted
+                });
+            }
+            let refusal = match self.send(publication, may_be_there).await {
+                Ok(_) => return Ok(Published::Accepted),
+                Err(refusal) => refusal,
+            };
+            match &refusal {
+                refusal if may_be_there && refusal.is_wrong_last_sequence() => {
+                    return Ok(if publication.named {
+                        Published::Existing(publication.id.clone())
+                    } else {
+                        Published::Accepted
+                    });
+                }
+                Refusal::NobodyThere => {
+                    // Usually the first message of a queue.
+                    self.layout.forget();
+                    self.layout.ensure_queue(&publication.queue).await?;
+                }
+                Refusal::Unanswered => may_be_there = true,
+                other if other.is_transient() => {}
+                _ => return Err(refusal.into_error(&what())),
+            }
+            if started.elapsed() + pause >= PUBLISH_BUDGET {
+                return Err(refusal.into_error(&what()));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// Whether the broker has this message, or has had it.
+    async fn is_known(&self, publication: &Publication) -> Result<bool> {
+        Ok(!matches!(
+            self.find_status(&publication.id).await?,
+            Status::Unknown
+        ))
+    }
+
+    async fn send(&self, publication: &Publication, only_first: bool) -> Answer {
+        let mut headers = HeaderMap::new();
+        if only_first {
+            headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        }
+        let names = &self.layout.names;
+        let subject = match publication.due {
+            None => names.work(
+                &publication.queue,
+                publication.priority,
+                &publication.task,
+                &publication.id,
+            ),
+            Some(due) => {
+                // The plan fires into the queue's stream, which must be
+                // there to take it.
+                if self.layout.ensure_queue(&publication.queue).await.is_err() {
+                    return Err(Refusal::NobodyThere);
+                }
+                self.set_schedule(&mut headers, publication, due);
+                names.plan(&publication.queue, &publication.task, &publication.id)
+            }
+        };
+        let headers = (!headers.is_empty()).then_some(headers);
+        self.pipe
+            .publish(subject, headers, publication.body.clone())
+            .await
+    }
+
+    /// The headers that make a message a plan.
+    pub(super) fn set_schedule(
+        &self,
+        headers: &mut HeaderMap,
+        publication: &Publication,
+        due: Timestamp,
+    ) {
+        headers.insert(header::NATS_SCHEDULE, format!("@at {due}"));
+        headers.insert(
+            header::NATS_SCHEDULE_TARGET,
+            self.layout.names.due(
+                &publication.queue,
+                publication.priority,
+                &publication.task,
+                &publication.id,
+            ),
+        );
+    }
+
+    /// Takes a lock for a task, or tells whose it is.
+    async fn acquire(&self, lock: &Lock, id: &TaskId) -> Result<Option<TaskId>> {
+        self.layout.ensure_shared().await?;
+        let names = &self.layout.names;
+        let subject = names.lock(&lock.key);
+        let stream = names.state_stream();
+        // A lock that is found stale is removed and fought for once more.
+        for _ in 0..8 {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+            if let Some(window) = lock.window {
+                headers.insert(header::NATS_MESSAGE_TTL, ttl(window));
+            }
+            let body = Bytes::copy_from_slice(id.as_str().as_bytes());
+            match self
+                .pipe
+                .publish(subject.clone(), Some(headers), body)
+                .await
+            {
+                Ok(_) => return Ok(None),
+                Err(refusal) if refusal.is_wrong_last_sequence() => {}
+                // Stored or not, the next turn finds out.
+                Err(Refusal::Unanswered) => {}
+                Err(refusal) => return Err(refusal.into_error("taking a uniqueness lock")),
+            }
+            let Some(held) = self.last(&stream, &subject).await? else {
+                continue;
+            };
+            let holder = TaskId::from(String::from_utf8_lossy(&held.body).as_ref());
+            if holder == *id {
+                return Ok(None);
+            }
+            let status = self.find_status(&holder).await?;
+            let age = Timestamp::now().since(held.time);
+            let stale = match status {
+                Status::Unknown => age > ORPHAN_AGE,
+                Status::Done(_) => lock.window.is_none(),
+                _ => false,
+            };
+            if !stale {
+                return Ok(Some(holder));
+            }
+            tracing::info!(%holder, "a uniqueness lock was left behind; taking it over");
+            self.delete(&stream, held.sequence).await?;
+        }
+        Err(Error::new(
+            crate::error::ErrorKind::Unavailable,
+            format!("the uniqueness lock of task {id} changes hands too fast; try again"),
+        ))
+    }
+
+    /// Gives up a lock, if the task still has it.
+    pub(super) async fn release_lock(&self, key: &str, id: &TaskId) -> Result<()> {
+        let names = &self.layout.names;
+        let stream = names.state_stream();
+        match self.last(&stream, &names.lock(key)).await? {
+            Some(held) if held.body == id.as_str().as_bytes() => {
+                self.delete(&stream, held.sequence).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn delete(&self, stream: &str, sequence: u64) -> Result<()> {
+        // By sequence, never by subject: a purge loses other messages'
+        // redeliveries (nats-facts.md, T1).
+        let query = serde_json::json!({ "seq": sequence, "no_erase": true });
+        self.client
+            .request(
+                format!("$JS.API.STREAM.MSG.DELETE.{stream}"),
+                query.to_string().into(),
+            )
+            .await
+            .map(drop)
+            .map_err(|error| {
+                Error::new(
+                    crate::error::ErrorKind::Unavailable,
+                    format!("deleting message {sequence} of stream {stream} failed: {error}"),
+                )
+                .with_source(error)
+            })
+    }
+}
+
+/// A time to live as the server reads it: whole seconds, at least one.
+pub(super) fn ttl(duration: Duration) -> String {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    format!("{}s", seconds.max(1))
+}

@@ -1,0 +1,329 @@
+//! Ending attempts: outcome first, ack after.
+//!
+//! Every end is a list of steps, and a step is taken when the one before is
+//! confirmed. Thousands of ends are under way at once, in one task; a step
+//! that NATS cannot take now is repeated until it can, and the lease is kept
+//! until then.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Subject, header};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::sync::{Notify, mpsc};
+
+use super::JetStream;
+use super::pipe::{Answer, Pipe, Refusal};
+use super::publish::ttl;
+use crate::broker::names::Namespace;
+use crate::broker::{Leases, Receipt, Record, Settlement, Settler};
+use crate::message::TaskId;
+use crate::time::Timestamp;
+
+/// How long refunds are remembered: longer than any redelivery takes.
+const KEEP_REFUNDS: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) struct Settlements {
+    orders: mpsc::UnboundedSender<Order>,
+    open: Arc<Open>,
+}
+
+/// How many ends are not confirmed.
+#[derive(Default)]
+struct Open {
+    count: AtomicUsize,
+    none: Notify,
+}
+
+enum Order {
+    Start(Receipt, Settlement),
+    Resume(Ending, Answer),
+    Again(Ending),
+}
+
+/// An end under way.
+struct Ending {
+    receipt: Receipt,
+    steps: VecDeque<Step>,
+    tries: u32,
+}
+
+enum Step {
+    /// Stores an outcome; refused means that there is one.
+    Outcome { id: TaskId, message: Stored },
+    /// Stores a message of another kind.
+    Store(Stored),
+    /// Gives up the uniqueness lock of a task.
+    Unlock { key: String, id: TaskId },
+    /// The message is done with.
+    Ack,
+    /// The message is to be delivered again after a while.
+    Nak(Duration),
+}
+
+struct Stored {
+    subject: Subject,
+    headers: Option<HeaderMap>,
+    body: Bytes,
+}
+
+impl Settlements {
+    pub(super) fn new(broker: Arc<JetStream>, pipe: Pipe, leases: Arc<Leases>) -> Self {
+        let (orders, mut incoming) = mpsc::unbounded_channel();
+        let open = Arc::new(Open::default());
+        let desk = Desk {
+            broker,
+            pipe,
+            leases,
+            orders: orders.downgrade(),
+            open: Arc::clone(&open),
+        };
+        tokio::spawn(async move {
+            let mut batch = Vec::with_capacity(256);
+            while incoming.recv_many(&mut batch, 256).await > 0 {
+                for order in batch.drain(..) {
+                    desk.take(order).await;
+                }
+            }
+        });
+        Self { orders, open }
+    }
+}
+
+impl Settler for Settlements {
+    fn settle(&self, receipt: Receipt, settlement: Settlement) {
+        self.open.count.fetch_add(1, Ordering::AcqRel);
+        // The desk lives as long as this end.
+        let _ = self.orders.send(Order::Start(receipt, settlement));
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            loop {
+                let none = self.open.none.notified();
+                if self.unconfirmed() == 0 {
+                    return;
+                }
+                none.await;
+            }
+        })
+    }
+
+    fn unconfirmed(&self) -> usize {
+        self.open.count.load(Ordering::Acquire)
+    }
+}
+
+/// The one task that ends attempts.
+struct Desk {
+    broker: Arc<JetStream>,
+    pipe: Pipe,
+    leases: Arc<Leases>,
+    orders: mpsc::WeakUnboundedSender<Order>,
+    open: Arc<Open>,
+}
+
+impl Desk {
+    async fn take(&self, order: Order) {
+        match order {
+            Order::Start(receipt, settlement) => {
+                let ending = Ending {
+                    receipt,
+                    steps: self.steps(settlement),
+                    tries: 0,
+                };
+                self.step(ending).await;
+            }
+            Order::Again(ending) => self.step(ending).await,
+            Order::Resume(ending, answer) => self.resume(ending, answer).await,
+        }
+    }
+
+    /// What an end consists of.
+    fn steps(&self, settlement: Settlement) -> VecDeque<Step> {
+        let names = &self.broker.layout.names;
+        match settlement {
+            Settlement::Finish(record) => self.record(record).chain([Step::Ack]).collect(),
+            Settlement::Retry(publication) => {
+                let due = publication.due.unwrap_or_else(Timestamp::now);
+                let mut headers = HeaderMap::new();
+                self.broker.set_schedule(&mut headers, &publication, due);
+                let message = Stored {
+                    subject: names
+                        .plan(&publication.queue, &publication.task, &publication.id)
+                        .into(),
+                    headers: Some(headers),
+                    body: publication.body,
+                };
+                [Step::Store(message), Step::Ack].into()
+            }
+            Settlement::Bury { letter, record } => {
+                let letter = Step::Store(Stored {
+                    subject: names.dead(&letter.queue, &letter.task, &letter.id).into(),
+                    headers: None,
+                    body: letter.body.into(),
+                });
+                let record = record.into_iter().flat_map(|record| self.record(record));
+                [letter]
+                    .into_iter()
+                    .chain(record)
+                    .chain([Step::Ack])
+                    .collect()
+            }
+            Settlement::Release { delay, refund } => {
+                let refund = refund.map(|(id, count)| {
+                    let mut headers = HeaderMap::new();
+                    headers.insert(header::NATS_MESSAGE_TTL, ttl(KEEP_REFUNDS));
+                    Step::Store(Stored {
+                        subject: names.refund(&id).into(),
+                        headers: Some(headers),
+                        body: count.to_string().into(),
+                    })
+                });
+                refund.into_iter().chain([Step::Nak(delay)]).collect()
+            }
+            Settlement::Discard => [Step::Ack].into(),
+        }
+    }
+
+    fn record(&self, record: Record) -> impl Iterator<Item = Step> + use<> {
+        let headers = record.ttl.map(|keep| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::NATS_MESSAGE_TTL, ttl(keep));
+            headers
+        });
+        let outcome = Step::Outcome {
+            message: Stored {
+                subject: self.broker.layout.names.done(&record.id).into(),
+                headers,
+                body: record.body.into(),
+            },
+            id: record.id.clone(),
+        };
+        let id = record.id;
+        let unlock = record.unlock.map(|key| Step::Unlock { key, id });
+        [outcome].into_iter().chain(unlock)
+    }
+
+    /// Takes the next step of an end.
+    async fn step(&self, mut ending: Ending) {
+        loop {
+            let (message, suffix) = match ending.steps.front() {
+                None => return self.close(&ending),
+                Some(Step::Ack) => {
+                    self.answer(&ending.receipt, Bytes::new()).await;
+                    return self.close(&ending);
+                }
+                Some(Step::Nak(delay)) => {
+                    let body = if delay.is_zero() {
+                        Bytes::from_static(b"-NAK")
+                    } else {
+                        format!(r#"-NAK {{"delay":{}}}"#, delay.as_nanos()).into()
+                    };
+                    self.answer(&ending.receipt, body).await;
+                    return self.close(&ending);
+                }
+                Some(Step::Unlock { key, id }) => {
+                    self.unlock(key.clone(), id.clone());
+                    ending.steps.pop_front();
+                    continue;
+                }
+                Some(Step::Outcome { message, id }) => (message, Some(Namespace::ack_suffix(id))),
+                Some(Step::Store(message)) => (message, None),
+            };
+            let (subject, headers, body) = (
+                message.subject.clone(),
+                message.headers.clone(),
+                message.body.clone(),
+            );
+            let Some(orders) = self.orders.upgrade() else {
+                return;
+            };
+            self.pipe
+                .send(subject, headers, body, suffix.as_deref(), move |answer| {
+                    // Nobody takes orders any more when the worker is gone.
+                    let _ = orders.send(Order::Resume(ending, answer));
+                })
+                .await;
+            return;
+        }
+    }
+
+    /// Goes on after a step was answered.
+    async fn resume(&self, mut ending: Ending, answer: Answer) {
+        let refusal = match answer {
+            Ok(_) => {
+                ending.steps.pop_front();
+                ending.tries = 0;
+                return self.step(ending).await;
+            }
+            Err(refusal) => refusal,
+        };
+        if let Some(Step::Outcome { id, .. }) = ending.steps.front()
+            && refusal.is_subject_taken()
+        {
+            // After an unanswered try it may well be our own.
+            if ending.tries == 0 {
+                tracing::warn!(
+                    task_id = %id,
+                    "the outcome was refused: another attempt, or an operator, had ended the task"
+                );
+            }
+            ending.steps.pop_front();
+            ending.tries = 0;
+            return self.step(ending).await;
+        }
+        ending.tries += 1;
+        let pause = Duration::from_millis(100) * 2u32.pow(ending.tries.min(6));
+        let message = refusal.clone().into_error("ending an attempt").to_string();
+        if ending.tries == 3 {
+            tracing::warn!("{message}; trying on, and keeping the task until then");
+        } else {
+            tracing::debug!("{message}; trying again in {pause:?}");
+        }
+        if matches!(refusal, Refusal::Closed) {
+            return;
+        }
+        let (orders, broker) = (self.orders.clone(), Arc::clone(&self.broker));
+        tokio::spawn(async move {
+            if refusal == Refusal::NobodyThere {
+                broker.layout.forget();
+                // What goes wrong here shows again at the next try.
+                let _ = broker.layout.ensure_shared().await;
+            }
+            tokio::time::sleep(pause.min(Duration::from_secs(5))).await;
+            if let Some(orders) = orders.upgrade() {
+                let _ = orders.send(Order::Again(ending));
+            }
+        });
+    }
+
+    async fn answer(&self, receipt: &Receipt, body: Bytes) {
+        // An ack that is lost is made up for: the redelivery finds the
+        // outcome.
+        let _ = self
+            .broker
+            .client
+            .publish(receipt.address.to_string(), body)
+            .await;
+    }
+
+    fn unlock(&self, key: String, id: TaskId) {
+        let broker = Arc::clone(&self.broker);
+        tokio::spawn(async move {
+            if let Err(error) = broker.release_lock(&key, &id).await {
+                tracing::debug!("the lock of {id} stays until it is found stale: {error}");
+            }
+        });
+    }
+
+    fn close(&self, ending: &Ending) {
+        self.leases.release(ending.receipt.lease);
+        if self.open.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.open.none.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! How messages cross: one trait, three transports behind it.
+//!
+//! | mode | execution | outcome | without a worker |
+//! |---|---|---|---|
+//! | `jetstream` | at least once | exactly one is recorded | waits |
+//! | `core` | at most once | pushed, not kept | an error at the producer |
+//! | `memory` | at least once, in this process | exactly one is recorded | waits |
+
+mod connect;
+mod core;
+mod jetstream;
+mod lease;
+mod memory;
+mod names;
+mod waiters;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use taskq_syntax::Priority;
+
+pub(crate) use connect::ConnectOptions;
+pub(crate) use lease::{LeaseKeeper, Leases};
+pub(crate) use names::{Namespace, WORKERS};
+pub(crate) use waiters::Expected;
+
+use crate::error::{Error, Result};
+use crate::message::{Outcome, TaskId};
+use crate::time::Timestamp;
+
+/// Which transport carries the messages, and so what is promised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// NATS JetStream: messages and outcomes are stored; a task runs at
+    /// least once and has exactly one recorded outcome.
+    #[default]
+    JetStream,
+    /// Core NATS: nothing is stored; a task runs at most once, and to
+    /// enqueue without a listening worker is an error.
+    Core,
+    /// This process's memory: no server; the promises of `jetstream` for as
+    /// long as the process lives.
+    Memory,
+}
+
+impl Mode {
+    /// The mode in one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::JetStream => "jetstream",
+            Self::Core => "core",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "jetstream" => Ok(Self::JetStream),
+            "core" => Ok(Self::Core),
+            "memory" => Ok(Self::Memory),
+            other => Err(Error::invalid(format!(
+                "`{other}` is not a mode; the modes are `jetstream`, `core` and `memory`"
+            ))),
+        }
+    }
+}
+
+/// Opens a transport for a sender of this origin.
+pub(crate) async fn open(
+    mode: Mode,
+    options: &ConnectOptions,
+    namespace: &Namespace,
+    origin: String,
+    replicas: usize,
+) -> Result<Arc<dyn Broker>> {
+    let names = namespace.clone();
+    Ok(match mode {
+        Mode::Memory => open_memory(),
+        Mode::Core => Arc::new(core::Core::open(options.connect().await?, names, origin).await?),
+        Mode::JetStream => {
+            let connection = options.connect().await?;
+            jetstream::JetStream::open(connection, options.clone(), names, origin, replicas).await?
+        }
+    })
+}
+
+/// Opens a memory of its own.
+pub(crate) fn open_memory() -> Arc<dyn Broker> {
+    Arc::new(Arc::<memory::Memory>::default())
+}
+
+/// A transport.
+pub(crate) trait Broker: Send + Sync + fmt::Debug + 'static {
+    fn mode(&self) -> Mode;
+
+    /// The most bytes that a message may have.
+    fn max_message(&self) -> usize;
+
+    /// Makes sure that the outcome of a message which this client is about
+    /// to publish will be seen.
+    fn expect<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Expected>>;
+
+    /// Makes sure that the outcome of a message which somebody has published
+    /// will be seen, or has been.
+    fn attach<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Expected>>;
+
+    /// Sends a message; Ok when the broker has it.
+    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Published>>;
+
+    /// The recorded outcome, if there is one by now.
+    fn outcome<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Option<Outcome>>>;
+
+    /// Where a message is now.
+    fn status<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Status>>;
+
+    /// Starts to take messages.
+    fn consume(&self, subscription: Subscription) -> BoxFuture<'_, Result<Consumer>>;
+
+    /// What became of a message that is delivered once more.
+    fn history<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<History>>;
+
+    /// Every queue and how much is in it.
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueDepth>>>;
+
+    /// The NATS connection, for services and diagnosis; none in memory.
+    fn nats(&self) -> Option<&async_nats::Client>;
+}
+
+/// A message on its way to a queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Publication {
+    pub(crate) id: TaskId,
+    /// Whether the sender chose the id, so that it may have been sent before.
+    pub(crate) named: bool,
+    pub(crate) task: String,
+    pub(crate) queue: String,
+    pub(crate) priority: Priority,
+    /// Not to start before; now if there is none.
+    pub(crate) due: Option<Timestamp>,
+    pub(crate) lock: Option<Lock>,
+    pub(crate) body: Bytes,
+}
+
+/// Keeps a second message of the same key from being accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lock {
+    pub(crate) key: String,
+    /// For this long; until the task has ended if there is none.
+    pub(crate) window: Option<Duration>,
+}
+
+/// What became of a publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// The broker has it.
+    Accepted,
+    /// The broker had it: another message of the same id, or of the same
+    /// lock.
+    Existing(TaskId),
+}
+
+/// Where a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Status {
+    /// The broker has no trace of it: never sent, or its outcome has
+    /// expired.
+    Unknown,
+    /// Not due yet: a delay, or the wait before a retry.
+    Scheduled,
+    /// In the queue, not given to a worker yet.
+    Waiting,
+    /// Given to a worker, not ended yet.
+    Running,
+    /// Ended.
+    Done(crate::message::State),
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unknown => "unknown",
+            Self::Scheduled => "scheduled",
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Done(state) => state.as_str(),
+        })
+    }
+}
+
+/// What a worker takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) queues: Vec<String>,
+    /// For how long a delivery is this worker's before it must be renewed;
+    /// counts when this worker is the first of a queue.
+    pub(crate) lease: Duration,
+}
+
+/// The receiving end of a subscription.
+pub(crate) struct Consumer {
+    pub(crate) deliveries: Box<dyn Deliveries>,
+    pub(crate) settler: Arc<dyn Settler>,
+    pub(crate) leases: Arc<Leases>,
+    /// Renews what is in `leases`; none where nothing can be lost.
+    pub(crate) keeper: Option<Box<dyn LeaseKeeper>>,
+}
+
+/// A stream of messages whose flow the worker governs.
+pub(crate) trait Deliveries: Send {
+    /// Waits for messages, with room for `room` more (0: none are asked for,
+    /// but some may still be on their way). Cancel-safe. None when the broker
+    /// is closed.
+    fn next(&mut self, room: usize) -> BoxFuture<'_, Option<Vec<Delivery>>>;
+
+    /// Asks for nothing more, and gives what was already on its way.
+    fn close(&mut self) -> BoxFuture<'_, Vec<Delivery>>;
+}
+
+/// A message given to this worker.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) body: Bytes,
+    pub(crate) queue: Arc<str>,
+    pub(crate) priority: Priority,
+    /// When the broker stored it, by the broker's clock.
+    pub(crate) stored_at: Timestamp,
+    pub(crate) receipt: Receipt,
+}
+
+/// Names a delivery to the broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Receipt {
+    /// The key in [`Leases`].
+    pub(crate) lease: u64,
+    /// How many times the message has been delivered, this time included.
+    pub(crate) deliveries: u32,
+    /// The broker's own name for it.
+    pub(crate) address: Arc<str>,
+}
+
+/// Ends attempts. Ends are pipelined: `settle` returns at once.
+pub(crate) trait Settler: Send + Sync {
+    fn settle(&self, receipt: Receipt, settlement: Settlement);
+
+    /// Waits until everything settled so far is known to the broker.
+    fn flush(&self) -> BoxFuture<'_, ()>;
+
+    /// How many ends the broker has not confirmed yet.
+    fn unconfirmed(&self) -> usize;
+}
+
+/// How an attempt ends.
+#[derive(Debug)]
+pub(crate) enum Settlement {
+    /// Stores the outcome, then acks.
+    Finish(Record),
+    /// Schedules the next attempt, then acks.
+    Retry(Publication),
+    /// Keeps the message with its evidence, stores the outcome if there can
+    /// be one, then acks.
+    Bury {
+        letter: DeadLetter,
+        record: Option<Record>,
+    },
+    /// Gives the message back after a while.
+    Release {
+        delay: Duration,
+        /// The message, and how many of its deliveries were no attempts.
+        refund: Option<(TaskId, u32)>,
+    },
+    /// Acks: the outcome is already recorded.
+    Discard,
+}
+
+/// An outcome to store.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) id: TaskId,
+    pub(crate) body: Vec<u8>,
+    /// How long to keep it; as long as the broker keeps outcomes if there is
+    /// none.
+    pub(crate) ttl: Option<Duration>,
+    /// The lock to give up with it.
+    pub(crate) unlock: Option<String>,
+}
+
+/// A message that will not be tried again, and why.
+#[derive(Debug)]
+pub(crate) struct DeadLetter {
+    pub(crate) queue: String,
+    pub(crate) task: String,
+    pub(crate) id: TaskId,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What became of a message that is delivered once more.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    pub(crate) outcome: Option<Outcome>,
+    /// How many of its deliveries were no attempts.
+    pub(crate) refunds: u32,
+}
+
+/// How much is in a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct QueueDepth {
+    /// The queue.
+    pub queue: String,
+    /// Waiting for a worker.
+    pub pending: u64,
+    /// Given to a worker and not ended.
+    pub running: u64,
+    /// Not due yet.
+    pub scheduled: u64,
+}

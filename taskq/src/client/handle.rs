@@ -1,0 +1,137 @@
+//! The sender's end of a sent call.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::Client;
+use crate::broker::{Expected, Status};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{Outcome, TaskId};
+
+/// A sent call: its id, where it is, and what it returns.
+pub struct TaskHandle<T> {
+    id: TaskId,
+    client: Client,
+    expected: Option<Expected>,
+    existing: bool,
+    _returns: PhantomData<fn() -> T>,
+}
+
+impl<T> TaskHandle<T> {
+    pub(super) fn new(
+        client: Client,
+        id: TaskId,
+        expected: Option<Expected>,
+        existing: bool,
+    ) -> Self {
+        Self {
+            id,
+            client,
+            expected,
+            existing,
+            _returns: PhantomData,
+        }
+    }
+
+    pub(super) fn of(client: Client, id: TaskId) -> Self {
+        Self::new(client, id, None, true)
+    }
+
+    /// The task's id.
+    #[must_use]
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
+    /// Whether the task was there before this call: sent by somebody else,
+    /// or a unique one.
+    #[must_use]
+    pub fn is_existing(&self) -> bool {
+        self.existing
+    }
+
+    /// Waits for the task to end, at most the client's result time-out, and
+    /// gives what it returned.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TaskFailed`], [`ErrorKind::Cancelled`] or
+    /// [`ErrorKind::Expired`] when the task did not succeed,
+    /// [`ErrorKind::Timeout`] when it has not ended in time (it goes on),
+    /// [`ErrorKind::Undecodable`] when it returned something other than a `T`.
+    pub async fn result(&self) -> Result<T>
+    where
+        T: DeserializeOwned,
+    {
+        self.outcome().await?.value()
+    }
+
+    /// [`result`](Self::result), waiting at most this long.
+    ///
+    /// # Errors
+    /// As [`result`](Self::result).
+    pub async fn result_timeout(&self, timeout: Duration) -> Result<T>
+    where
+        T: DeserializeOwned,
+    {
+        self.outcome_timeout(timeout).await?.value()
+    }
+
+    /// Waits for the task to end, at most the client's result time-out, and
+    /// gives the whole record.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] when it has not ended in time (it goes on).
+    pub async fn outcome(&self) -> Result<Outcome> {
+        self.outcome_timeout(self.client.0.result_timeout).await
+    }
+
+    /// [`outcome`](Self::outcome), waiting at most this long.
+    ///
+    /// # Errors
+    /// As [`outcome`](Self::outcome).
+    pub async fn outcome_timeout(&self, timeout: Duration) -> Result<Outcome> {
+        tokio::time::timeout(timeout, self.wait())
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!(
+                        "task {} has not ended within {}; it goes on, and \
+                         `client.handle(id)` waits for it again",
+                        self.id,
+                        taskq_syntax::format_duration(timeout)
+                    ),
+                ))
+            })
+    }
+
+    async fn wait(&self) -> Result<Outcome> {
+        match &self.expected {
+            Some(expected) => expected.outcome().await,
+            None => {
+                let expected = self.client.0.broker.attach(&self.id).await?;
+                expected.outcome().await
+            }
+        }
+    }
+
+    /// Where the task is now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when NATS does not answer.
+    pub async fn status(&self) -> Result<Status> {
+        self.client.0.broker.status(&self.id).await
+    }
+}
+
+impl<T> fmt::Debug for TaskHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskHandle")
+            .field("id", &self.id)
+            .field("existing", &self.existing)
+            .finish_non_exhaustive()
+    }
+}

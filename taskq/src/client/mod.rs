@@ -1,0 +1,182 @@
+//! The producing side.
+
+mod builder;
+mod enqueue;
+mod handle;
+mod hook;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, Stream, StreamExt as _};
+
+pub use builder::ClientBuilder;
+pub use enqueue::Enqueue;
+pub use handle::TaskHandle;
+pub use hook::EnqueueHook;
+
+use crate::broker::{Broker, Mode, Namespace, QueueDepth};
+use crate::error::Result;
+use crate::message::{IdSource, TaskId};
+use crate::task::{Call, Returns, Untyped};
+
+/// How many calls of a bulk enqueue are under way at once.
+const BULK_WINDOW: usize = 1024;
+
+/// A connection that calls are sent through. Cheap to clone; all clones
+/// share it.
+#[derive(Clone)]
+pub struct Client(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) namespace: Namespace,
+    ids: IdSource,
+    hooks: Vec<Arc<dyn EnqueueHook>>,
+    /// How long a handle waits for its outcome, unless it is told.
+    result_timeout: Duration,
+    /// Whether outcomes of sent calls are pushed to this client.
+    results: bool,
+}
+
+impl Client {
+    /// Connects to NATS at `url`, in JetStream mode, with the defaults of
+    /// [`ClientBuilder`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) when no server
+    /// answers within 10 seconds,
+    /// [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized) when it
+    /// refuses the credentials,
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when it is
+    /// too old or has JetStream off.
+    pub async fn connect(url: impl Into<String>) -> Result<Self> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// A client with other settings.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// A client of this process's memory: no server. Clones share the
+    /// memory, and a worker built from one runs what the others send.
+    ///
+    /// ```standalone_crate
+    /// use taskq::prelude::*;
+    ///
+    /// /// Doubles a number.
+    /// #[task]
+    /// async fn double(n: u64) -> u64 {
+    ///     2 * n
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> taskq::Result<()> {
+    /// let client = Client::memory();
+    /// let worker = Worker::builder(client.clone()).build()?;
+    /// let running = tokio::spawn(worker.run());
+    ///
+    /// let handle = double::enqueue(&client, 21).await?;
+    /// assert_eq!(handle.result().await?, 42);
+    /// # running.abort();
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn memory() -> Self {
+        Self::builder().memory()
+    }
+
+    /// A call of a task that is known by name only; see [`Call::named`].
+    ///
+    /// ```no_run
+    /// # async fn f(client: taskq::Client) -> taskq::Result<()> {
+    /// let handle = client
+    ///     .call("images.resize")
+    ///     .queue("cpu")
+    ///     .arg("url", "https://example.com/a.png")
+    ///     .arg("width", &80)
+    ///     .enqueue(&client)
+    ///     .await?;
+    /// let thumb: serde_json::Value = handle.result().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn call(&self, task: impl Into<String>) -> Call<Untyped> {
+        Call::named(task)
+    }
+
+    /// Sends many calls, many at once on the wire. The stream gives what
+    /// became of each, in their order; it sends as it is read.
+    ///
+    /// ```no_run
+    /// # use taskq::prelude::*;
+    /// use futures::TryStreamExt as _;
+    /// # #[task] async fn square(n: u64) -> u64 { n * n }
+    /// # async fn f(client: Client) -> taskq::Result<()> {
+    /// let calls = (0..10_000).map(square::call);
+    /// let handles: Vec<TaskHandle<u64>> = client.enqueue_many(calls).try_collect().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn enqueue_many<'a, T, I>(
+        &'a self,
+        calls: I,
+    ) -> impl Stream<Item = Result<TaskHandle<T::Output>>> + Send + 'a
+    where
+        T: Returns + 'a,
+        I: IntoIterator<Item = Call<T>>,
+        I::IntoIter: Send + 'a,
+    {
+        stream::iter(calls)
+            .map(move |call| call.enqueue(self))
+            .buffered(BULK_WINDOW)
+    }
+
+    #[cfg(feature = "worker")]
+    pub(crate) fn new_id(&self) -> TaskId {
+        self.0.ids.next()
+    }
+
+    /// The handle of a task that somebody sent.
+    ///
+    /// The type is that of the value the task returns;
+    /// `serde_json::Value` fits every task.
+    pub fn handle<T>(&self, id: impl Into<TaskId>) -> TaskHandle<T> {
+        TaskHandle::of(self.clone(), id.into())
+    }
+
+    /// Every queue and how much is in it. Empty in core mode, where nothing
+    /// waits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when NATS
+    /// does not answer.
+    pub async fn queues(&self) -> Result<Vec<QueueDepth>> {
+        self.0.broker.queues().await
+    }
+
+    /// The transport.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.0.broker.mode()
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.0.namespace.as_str()
+    }
+
+    /// The most bytes that a message may have.
+    #[must_use]
+    pub fn max_message_bytes(&self) -> usize {
+        self.0.broker.max_message()
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("broker", &self.0.broker)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,339 @@
+//! How a task ended.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{TaskId, arguments::from_raw};
+use crate::error::{Error, ErrorKind, Result};
+use crate::time::Timestamp;
+
+/// The four ways a task ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It returned a value.
+    Succeeded,
+    /// Its last attempt failed.
+    Failed,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// Its time was over before it started.
+    Expired,
+}
+
+impl State {
+    /// The state in one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The single terminal record of a task. Its JSON has Taskiq's result keys
+/// (`is_err`, `return_value`, `execution_time`, `error`, `labels`, `log`) and
+/// taskq's own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The task's id.
+    #[serde(rename = "task_id")]
+    pub id: TaskId,
+    /// The task's name.
+    #[serde(rename = "task_name")]
+    pub task: String,
+    /// The queue it went through.
+    pub queue: String,
+    /// How it ended.
+    pub state: State,
+    /// Whether it ended otherwise than with a value.
+    pub is_err: bool,
+    /// What it returned, as JSON; null unless it succeeded.
+    pub return_value: Option<Box<RawValue>>,
+    /// Why it did not succeed.
+    pub error: Option<Failure>,
+    /// Seconds that the last attempt ran.
+    pub execution_time: f64,
+    /// The number of the last attempt, from 1; 0 if it never started.
+    pub attempt: u32,
+    /// The worker of the last attempt; empty if it never started.
+    pub worker: String,
+    /// When the broker accepted the call.
+    pub enqueued_at: Timestamp,
+    /// When the last attempt started.
+    pub started_at: Option<Timestamp>,
+    /// When this record was made.
+    pub finished_at: Timestamp,
+    /// The labels of the message, as they crossed the wire.
+    #[serde(default)]
+    pub labels: serde_json::Map<String, serde_json::Value>,
+    /// Taskiq's field for captured output.
+    #[serde(default)]
+    pub log: Option<String>,
+}
+
+impl Outcome {
+    /// Whether the task succeeded.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.state == State::Succeeded
+    }
+
+    /// The value that the task returned.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TaskFailed`], [`ErrorKind::Cancelled`] or
+    /// [`ErrorKind::Expired`] if it did not succeed;
+    /// [`ErrorKind::Undecodable`] if the value is not a `T`.
+    pub fn value<T: DeserializeOwned>(&self) -> Result<T> {
+        let kind = match self.state {
+            State::Succeeded => {
+                return match &self.return_value {
+                    Some(value) => from_raw(value),
+                    None => serde_json::from_str("null"),
+                }
+                .map_err(|error| {
+                    Error::new(
+                        ErrorKind::Undecodable,
+                        format!(
+                            "task {} ({}) returned a value of another type than was asked for: {error}",
+                            self.id, self.task
+                        ),
+                    )
+                    .with_source(error)
+                });
+            }
+            State::Failed => ErrorKind::TaskFailed,
+            State::Cancelled => ErrorKind::Cancelled,
+            State::Expired => ErrorKind::Expired,
+        };
+        let failure = self.error.clone().unwrap_or_else(|| Failure {
+            kind: FailureKind::Error,
+            type_name: String::new(),
+            message: "no error was recorded".to_owned(),
+        });
+        let attempt = match self.attempt {
+            0 => "before it started".to_owned(),
+            n => format!("at attempt {n} on worker {}", self.worker),
+        };
+        Err(Error::new(
+            kind,
+            format!(
+                "task {} ({}) {} {attempt}: {failure}",
+                self.id, self.task, self.state
+            ),
+        )
+        .with_failure(failure))
+    }
+
+    /// Reads an outcome from its JSON.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Undecodable`] with what is wrong and where.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            Error::new(
+                ErrorKind::Undecodable,
+                format!("the record of an outcome is not one: {error}"),
+            )
+            .with_source(error)
+        })
+    }
+
+    /// Writes the outcome as JSON.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(512);
+        // Text keys, numbers and JSON values only: this cannot fail.
+        let written = serde_json::to_writer(&mut bytes, self);
+        debug_assert!(written.is_ok());
+        bytes
+    }
+}
+
+/// In which way an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The task returned an error.
+    Error,
+    /// The task panicked.
+    Panic,
+    /// The attempt took longer than the task's timeout.
+    Timeout,
+    /// The arguments do not fit the task's parameters.
+    Arguments,
+    /// The message is not one.
+    Undecodable,
+    /// The worker does not know the task (core mode only, where nothing can
+    /// wait for one that does).
+    UnknownTask,
+    /// The value that the task returned cannot be recorded.
+    ReturnValue,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// Its time was over before it started.
+    Expired,
+}
+
+/// Why a task did not succeed. Its JSON has the keys that Taskiq gives an
+/// exception, and `kind`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "WireFailure", into = "WireFailure")]
+pub struct Failure {
+    /// In which way.
+    pub kind: FailureKind,
+    /// The full name of the error's type; empty where there is none.
+    pub type_name: String,
+    /// What the error says, and what its causes say.
+    pub message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// A failure as Taskiq writes an exception.
+#[derive(Serialize, Deserialize)]
+struct WireFailure {
+    #[serde(default = "error_kind")]
+    kind: FailureKind,
+    exc_type: String,
+    exc_message: Vec<serde_json::Value>,
+    #[serde(default)]
+    exc_module: Option<String>,
+}
+
+fn error_kind() -> FailureKind {
+    FailureKind::Error
+}
+
+impl From<Failure> for WireFailure {
+    fn from(failure: Failure) -> Self {
+        let (module, name) = match failure.type_name.rsplit_once("::") {
+            // `Box<dyn a::Error>` is no path to split.
+            Some((module, name)) if !module.contains('<') => {
+                (Some(module.to_owned()), name.to_owned())
+            }
+            _ => (None, failure.type_name),
+        };
+        Self {
+            kind: failure.kind,
+            exc_type: name,
+            exc_message: vec![failure.message.into()],
+            exc_module: module,
+        }
+    }
+}
+
+impl From<WireFailure> for Failure {
+    fn from(wire: WireFailure) -> Self {
+        let texts: Vec<String> = wire
+            .exc_message
+            .into_iter()
+            .map(|part| match part {
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            })
+            .collect();
+        Self {
+            kind: wire.kind,
+            type_name: match wire.exc_module {
+                Some(module) => format!("{module}::{}", wire.exc_type),
+                None => wire.exc_type,
+            },
+            message: texts.join(", "),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(state: State) -> Outcome {
+        Outcome {
+            id: "1".into(),
+            task: "t".into(),
+            queue: "default".into(),
+            state,
+            is_err: state != State::Succeeded,
+            return_value: None,
+            error: None,
+            execution_time: 0.25,
+            attempt: 2,
+            worker: "w1".into(),
+            enqueued_at: Timestamp::from_millis(1),
+            started_at: Some(Timestamp::from_millis(2)),
+            finished_at: Timestamp::from_millis(3),
+            labels: serde_json::Map::new(),
+            log: None,
+        }
+    }
+
+    #[test]
+    fn an_outcome_has_taskiqs_keys_and_comes_back() {
+        let mut outcome = outcome(State::Failed);
+        outcome.error = Some(Failure {
+            kind: FailureKind::Panic,
+            type_name: "shop::mail::SendError".into(),
+            message: "no route".into(),
+        });
+        let json: serde_json::Value = serde_json::from_slice(&outcome.encode()).unwrap();
+        for key in [
+            "is_err",
+            "return_value",
+            "execution_time",
+            "error",
+            "labels",
+            "log",
+        ] {
+            assert!(json.get(key).is_some(), "{key}");
+        }
+        assert_eq!(json["error"]["exc_type"], "SendError");
+        assert_eq!(json["error"]["exc_module"], "shop::mail");
+        let back = Outcome::decode(&outcome.encode()).unwrap();
+        assert_eq!(back.error, outcome.error);
+        assert_eq!(back.finished_at, outcome.finished_at);
+    }
+
+    #[test]
+    fn a_failed_outcome_says_where_and_why() {
+        let mut outcome = outcome(State::Failed);
+        outcome.error = Some(Failure {
+            kind: FailureKind::Error,
+            type_name: String::new(),
+            message: "no route".into(),
+        });
+        let error = outcome.value::<u32>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TaskFailed);
+        assert_eq!(
+            error.to_string(),
+            "task 1 (t) failed at attempt 2 on worker w1: no route"
+        );
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_told() {
+        let mut outcome = outcome(State::Succeeded);
+        outcome.return_value = Some(super::super::to_raw("text").unwrap());
+        assert_eq!(outcome.value::<String>().unwrap(), "text");
+        let error = outcome.value::<u32>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Undecodable);
+    }
+}

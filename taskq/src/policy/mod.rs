@@ -1,0 +1,8 @@
+//! Decisions without I/O and without a clock of their own, so that they can
+//! be tested by property and by simulation.
+
+mod backoff;
+mod settle;
+
+pub(crate) use backoff::retry_delay;
+pub(crate) use settle::{Next, Policy, settle};

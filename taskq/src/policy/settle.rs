@@ -1,0 +1,169 @@
+//! What follows an attempt.
+
+use std::time::Duration;
+
+use taskq_syntax::Backoff;
+
+use super::retry_delay;
+use crate::message::{Label, Labels, labels};
+use crate::task::{RetryAdvice, TaskError, TaskOptions};
+
+/// The rules of one message: the task's defaults, with what the sender set
+/// in their place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Policy {
+    pub(crate) retries: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) ttl: Option<Duration>,
+    /// How many attempts of this message have failed so far.
+    pub(crate) failures: u32,
+    /// The number of the attempt that a first delivery is.
+    pub(crate) first_attempt: u32,
+}
+
+impl Policy {
+    /// Reads the rules. A label that cannot be read counts as not set: a
+    /// message must not be lost for one.
+    pub(crate) fn of(options: &TaskOptions, labels: &Labels) -> Self {
+        let mut policy = Self {
+            retries: options.retries,
+            backoff: options.backoff,
+            timeout: options.timeout,
+            ttl: options.ttl,
+            failures: 0,
+            first_attempt: 1,
+        };
+        if labels.is_empty() {
+            return policy;
+        }
+        let count = |name| {
+            labels
+                .get(name)
+                .and_then(Label::as_i64)
+                .and_then(|n| u32::try_from(n).ok())
+        };
+        let seconds = |name| {
+            labels
+                .get(name)
+                .and_then(Label::as_f64)
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .filter(|duration| !duration.is_zero())
+        };
+        if let Some(retries) = count(labels::MAX_RETRIES) {
+            policy.retries = retries;
+        }
+        if let Some(backoff) = labels
+            .get(labels::BACKOFF)
+            .and_then(Label::as_str)
+            .and_then(|text| text.parse().ok())
+        {
+            policy.backoff = backoff;
+        }
+        policy.timeout = seconds(labels::TIMEOUT).or(policy.timeout);
+        policy.ttl = seconds(labels::TTL).or(policy.ttl);
+        policy.failures = count(labels::FAILURES).unwrap_or(0);
+        policy.first_attempt = count(labels::ATTEMPT).unwrap_or(1).max(1);
+        policy
+    }
+}
+
+/// What to do after a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Run the message again after this long.
+    Retry(Duration),
+    /// Record the failure: no attempts are left, or none would help.
+    Fail,
+}
+
+/// Decides what follows a failed attempt.
+pub(crate) fn settle(policy: &Policy, error: &TaskError, draw: f64) -> Next {
+    if policy.failures >= policy.retries {
+        return Next::Fail;
+    }
+    match error.advice() {
+        RetryAdvice::Never => Next::Fail,
+        RetryAdvice::After(delay) => Next::Retry(delay),
+        RetryAdvice::Policy => Next::Retry(retry_delay(policy.backoff, policy.failures + 1, draw)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::FailureKind;
+    use proptest::prelude::*;
+
+    fn labels(pairs: &[(&str, Label)]) -> Labels {
+        let mut labels = Labels::default();
+        for (name, label) in pairs {
+            labels.set(*name, label.clone());
+        }
+        labels
+    }
+
+    #[test]
+    fn labels_take_the_place_of_the_tasks_defaults() {
+        let options = TaskOptions::new()
+            .retries(1)
+            .timeout(Duration::from_secs(9));
+        let policy = Policy::of(
+            &options,
+            &labels(&[
+                (labels::MAX_RETRIES, 7.into()),
+                (labels::TIMEOUT, 0.3.into()),
+                (labels::BACKOFF, "constant(2s)".into()),
+                (labels::ATTEMPT, 4.into()),
+            ]),
+        );
+        assert_eq!(policy.retries, 7);
+        assert_eq!(policy.timeout, Some(Duration::from_millis(300)));
+        assert_eq!(policy.backoff, Backoff::constant(Duration::from_secs(2)));
+        assert_eq!(policy.first_attempt, 4);
+    }
+
+    #[test]
+    fn a_label_that_cannot_be_read_counts_as_not_set() {
+        let options = TaskOptions::new()
+            .retries(1)
+            .timeout(Duration::from_secs(9));
+        let policy = Policy::of(
+            &options,
+            &labels(&[
+                (labels::MAX_RETRIES, "many".into()),
+                (labels::TIMEOUT, (-3.0).into()),
+                (labels::TTL, f64::NAN.into()),
+                (labels::BACKOFF, "sometimes".into()),
+                (labels::ATTEMPT, (-1).into()),
+            ]),
+        );
+        assert_eq!(policy, Policy::of(&options, &Labels::default()));
+    }
+
+    #[test]
+    fn an_error_steers_its_retry() {
+        let policy = Policy::of(&TaskOptions::new().retries(2), &Labels::default());
+        let after = Duration::from_secs(42);
+        let busy = TaskError::retry_after(after, "busy");
+        assert_eq!(settle(&policy, &busy, 0.5), Next::Retry(after));
+        let wrong = TaskError::permanent("wrong");
+        assert_eq!(settle(&policy, &wrong, 0.5), Next::Fail);
+        let arguments = TaskError::of_kind(FailureKind::Arguments, String::new());
+        assert_eq!(settle(&policy, &arguments, 0.5), Next::Fail);
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_is_retried_exactly_as_often_as_its_policy_says(retries in 0u32..50) {
+            let mut policy = Policy::of(&TaskOptions::new().retries(retries), &Labels::default());
+            let mut attempts = 1;
+            while let Next::Retry(_) = settle(&policy, &TaskError::from("again"), 1.0) {
+                policy.failures += 1;
+                attempts += 1;
+                prop_assert!(attempts <= retries + 1);
+            }
+            prop_assert_eq!(attempts, retries + 1);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! A typed, not yet sent invocation.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+use taskq_syntax::{Backoff, Priority};
+
+use super::{Task, Unique};
+use crate::error::{Error, Result};
+use crate::message::{Arguments, Label, Labels, TaskId, labels};
+use crate::time::Timestamp;
+
+/// What a call of `Self` returns.
+pub trait Returns {
+    /// The type of the value.
+    type Output: DeserializeOwned;
+}
+
+impl<T: Task> Returns for T {
+    type Output = T::Output;
+}
+
+/// Stands for a task that is known by name only; it returns any JSON.
+#[derive(Debug)]
+pub enum Untyped {}
+
+impl Returns for Untyped {
+    type Output = serde_json::Value;
+}
+
+/// A call that is not sent yet: what to run, with what, and how. Setters
+/// take the place of the task's defaults; `.enqueue(&client)` sends it.
+///
+/// ```
+/// # use taskq::prelude::*;
+/// # #[task] async fn send_email(to: String) {}
+/// # async fn f(client: Client) -> taskq::Result<()> {
+/// let handle = send_email::call("ada@example.com")
+///     .delay(10.minutes())
+///     .unique_for(1.hour())
+///     .retries(5)
+///     .enqueue(&client)
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[must_use = "a call does nothing until `.enqueue(&client).await`"]
+pub struct Call<T> {
+    pub(crate) parts: Result<CallParts>,
+    _task: PhantomData<fn() -> T>,
+}
+
+/// A call without its type.
+#[derive(Debug)]
+pub(crate) struct CallParts {
+    pub(crate) task: Cow<'static, str>,
+    pub(crate) id: Option<TaskId>,
+    pub(crate) queue: Cow<'static, str>,
+    pub(crate) priority: Priority,
+    pub(crate) when: When,
+    pub(crate) unique: Option<UniqueLock>,
+    pub(crate) labels: Labels,
+    pub(crate) arguments: Arguments,
+}
+
+/// When a call may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Now,
+    After(Duration),
+    At(Timestamp),
+}
+
+/// What keeps a second call from being a second task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UniqueLock {
+    /// Whose equals are the same task; the arguments where there is none.
+    pub(crate) key: Option<String>,
+    pub(crate) scope: Unique,
+}
+
+impl<T: Task> Call<T> {
+    /// A call with these arguments and the task's defaults.
+    pub fn new(args: T::Args) -> Self {
+        let options = T::OPTIONS;
+        Self {
+            parts: T::encode(args).map(|arguments| CallParts {
+                task: Cow::Borrowed(T::NAME),
+                id: None,
+                queue: Cow::Borrowed(options.queue),
+                priority: options.priority,
+                when: When::Now,
+                unique: options.unique.map(|scope| UniqueLock { key: None, scope }),
+                labels: Labels::default(),
+                arguments,
+            }),
+            _task: PhantomData,
+        }
+    }
+}
+
+impl Call<Untyped> {
+    /// A call of a task that is known by name only, to queue `default`.
+    pub fn named(task: impl Into<String>) -> Self {
+        Self {
+            parts: Ok(CallParts {
+                task: Cow::Owned(task.into()),
+                id: None,
+                queue: Cow::Borrowed("default"),
+                priority: Priority::Normal,
+                when: When::Now,
+                unique: None,
+                labels: Labels::default(),
+                arguments: Arguments::default(),
+            }),
+            _task: PhantomData,
+        }
+    }
+
+    /// Adds an argument by name. A value without a JSON form is an error
+    /// when the call is sent.
+    pub fn arg<V: Serialize + ?Sized>(self, name: impl Into<String>, value: &V) -> Self {
+        self.try_with(|parts| parts.arguments.push(name.into(), value))
+    }
+
+    /// Adds the next argument by position.
+    pub fn positional<V: Serialize + ?Sized>(self, value: &V) -> Self {
+        self.try_with(|parts| parts.arguments.push_positional(value))
+    }
+}
+
+impl<T> Call<T> {
+    fn with(mut self, set: impl FnOnce(&mut CallParts)) -> Self {
+        if let Ok(parts) = &mut self.parts {
+            set(parts);
+        }
+        self
+    }
+
+    /// The first error is kept and told when the call is sent.
+    fn try_with(mut self, set: impl FnOnce(&mut CallParts) -> Result<()>) -> Self {
+        if let Ok(parts) = &mut self.parts
+            && let Err(error) = set(parts)
+        {
+            self.parts = Err(error);
+        }
+        self
+    }
+
+    /// Names the message. The same id sent twice is one task.
+    pub fn id(self, id: impl Into<TaskId>) -> Self {
+        self.try_with(|parts| {
+            let id = id.into();
+            if id.as_str().is_empty() || id.as_str().len() > 128 {
+                return Err(Error::invalid(format!(
+                    "a task id is 1 to 128 bytes long, this one is {}; use a shorter one or its hash",
+                    id.as_str().len()
+                )));
+            }
+            parts.id = Some(id);
+            Ok(())
+        })
+    }
+
+    /// Sends to another queue.
+    pub fn queue(self, queue: impl Into<String>) -> Self {
+        self.with(|parts| parts.queue = Cow::Owned(queue.into()))
+    }
+
+    /// Goes before or after others of the queue.
+    pub fn priority(self, priority: Priority) -> Self {
+        self.with(|parts| parts.priority = priority)
+    }
+
+    /// Starts no sooner than this long after it is sent.
+    pub fn delay(self, delay: Duration) -> Self {
+        self.with(|parts| parts.when = When::After(delay))
+    }
+
+    /// Starts no sooner than at this time.
+    pub fn at(self, time: impl Into<Timestamp>) -> Self {
+        self.with(|parts| parts.when = When::At(time.into()))
+    }
+
+    /// A second call with the same arguments (or key) within this time is
+    /// the same task: its sender gets the handle of the first.
+    pub fn unique_for(self, window: Duration) -> Self {
+        self.with(|parts| parts.set_unique(Unique::For(window)))
+    }
+
+    /// A second call with the same arguments (or key), before the first has
+    /// ended, is the same task.
+    pub fn unique(self) -> Self {
+        self.with(|parts| parts.set_unique(Unique::UntilDone))
+    }
+
+    /// What makes two calls the same, in place of the arguments. Unique
+    /// until done, unless a time is set.
+    pub fn unique_key(self, key: impl Into<String>) -> Self {
+        self.with(|parts| {
+            let scope = parts
+                .unique
+                .as_ref()
+                .map_or(Unique::UntilDone, |lock| lock.scope);
+            parts.unique = Some(UniqueLock {
+                key: Some(key.into()),
+                scope,
+            });
+        })
+    }
+
+    /// How many times a failed attempt is followed by another.
+    pub fn retries(self, retries: u32) -> Self {
+        self.label(labels::MAX_RETRIES, retries)
+    }
+
+    /// The wait before each retry.
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        self.label(labels::BACKOFF, backoff.to_string())
+    }
+
+    /// How long one attempt may take.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.label(labels::TIMEOUT, timeout.as_secs_f64())
+    }
+
+    /// How long the outcome is kept.
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.label(labels::TTL, ttl.as_secs_f64())
+    }
+
+    /// Sets a label; the task sees it in its [`Context`](crate::Context),
+    /// the outcome keeps it.
+    pub fn label(self, name: impl Into<String>, value: impl Into<Label>) -> Self {
+        self.with(|parts| parts.labels.set(name, value))
+    }
+}
+
+impl CallParts {
+    fn set_unique(&mut self, scope: Unique) {
+        match &mut self.unique {
+            Some(lock) => lock.scope = scope,
+            None => self.unique = Some(UniqueLock { key: None, scope }),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.parts {
+            Ok(parts) => parts.fmt(f),
+            Err(error) => error.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `tower` layers round the execution of tasks.
+
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde_json::value::RawValue;
+use tower::Service;
+use tower::util::BoxCloneSyncService;
+
+use crate::message::FailureKind;
+use crate::task::{Attempt, Context, Job, JobKind, Returned, TaskError};
+
+/// One attempt, ready to run: what a layer sees.
+#[derive(Debug)]
+pub struct Execution {
+    pub(super) attempt: Arc<Attempt>,
+    pub(super) job: Job,
+}
+
+impl Execution {
+    /// The attempt's id, task, number and labels.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        Context::new(Arc::clone(&self.attempt))
+    }
+}
+
+/// What a task returned, as JSON.
+#[derive(Debug)]
+pub struct TaskValue(pub(super) Box<RawValue>);
+
+impl TaskValue {
+    /// The JSON text.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+}
+
+/// The execution of tasks, with the layers round it that are added so far.
+pub type TaskService = BoxCloneSyncService<Execution, TaskValue, TaskError>;
+
+/// The innermost service: runs the job.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run;
+
+impl Service<Execution> for Run {
+    type Response = TaskValue;
+    type Error = TaskError;
+    type Future = BoxFuture<'static, Result<TaskValue, TaskError>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), TaskError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, execution: Execution) -> Self::Future {
+        run(execution.job).map(|value| value.map(TaskValue)).boxed()
+    }
+}
+
+/// Runs a job where it belongs.
+pub(super) async fn run(job: Job) -> Returned {
+    match job.0 {
+        JobKind::Future(future) => future.await,
+        JobKind::Blocking(function) => match tokio::task::spawn_blocking(function).await {
+            Ok(returned) => returned,
+            Err(error) => match error.try_into_panic() {
+                // Told by the one place that catches panics.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => Err(TaskError::of_kind(
+                    FailureKind::Error,
+                    format!("the blocking pool refused the task: {error}"),
+                )),
+            },
+        },
+    }
+}

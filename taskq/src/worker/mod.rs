@@ -1,0 +1,346 @@
+//! The consuming side: fetch, execute, settle.
+
+mod builder;
+mod execute;
+mod lease;
+mod middleware;
+mod presence;
+mod slots;
+mod stats;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use builder::WorkerBuilder;
+pub use middleware::{Execution, TaskService, TaskValue};
+pub use stats::{WorkerState, WorkerStats};
+
+use self::execute::Executor;
+use self::slots::Slots;
+use crate::broker::{Consumer, Delivery, Settlement, Subscription};
+use crate::client::Client;
+use crate::error::Result;
+use crate::message::TaskMessage;
+use crate::task::{Registration, Registry, States};
+
+/// Messages that may be taken ahead, in time: so much work is in hand when
+/// the tasks are short, and nothing when they are long.
+const AHEAD: Duration = Duration::from_millis(50);
+/// The most messages a worker holds beyond those it runs.
+const MOST_AHEAD: usize = 2000;
+/// With so many ends unconfirmed no more messages are taken.
+const MOST_UNCONFIRMED: usize = 8192;
+
+/// Runs the tasks of its program that come through its queues.
+///
+/// ```no_run
+/// use taskq::prelude::*;
+/// use tasks as _; // the crate of your tasks, named once
+/// # mod tasks {}
+///
+/// # async fn f() -> taskq::Result<()> {
+/// let client = Client::connect("nats://localhost:4222").await?;
+/// Worker::builder(client)
+///     .queues(["default", "email"])
+///     .concurrency(64)
+///     .run()
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "a worker does nothing until `.run().await`"]
+pub struct Worker {
+    client: Client,
+    name: Arc<str>,
+    queues: Vec<String>,
+    concurrency: usize,
+    lease: Duration,
+    grace: Duration,
+    registry: Arc<Registry>,
+    states: Arc<States>,
+    service: Option<TaskService>,
+    stats: WorkerStats,
+}
+
+impl Worker {
+    /// The settings of a worker.
+    pub fn builder(client: Client) -> WorkerBuilder {
+        WorkerBuilder::new(client)
+    }
+
+    /// The name that outcomes and logs give this worker.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The tasks it can run, sorted by name.
+    #[must_use]
+    pub fn tasks(&self) -> Vec<&'static Registration> {
+        self.registry.tasks()
+    }
+
+    /// Its numbers, for health checks and metrics; live for as long as you
+    /// hold it.
+    #[must_use]
+    pub fn stats(&self) -> WorkerStats {
+        self.stats.clone()
+    }
+
+    /// Runs until the process is told to stop: SIGTERM or SIGINT (Ctrl-C).
+    ///
+    /// Then it takes no more work, and what runs has the grace to finish;
+    /// what does not is handed back at once and does not count as an
+    /// attempt. A second signal ends the grace.
+    ///
+    /// # Errors
+    /// When the queues cannot be consumed from.
+    pub async fn run(self) -> Result<()> {
+        let mut signals = stop_signals();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (hurry, hurried) = tokio::sync::oneshot::channel();
+        let watch = tokio::spawn(async move {
+            signals.recv().await;
+            let _ = stop.send(());
+            signals.recv().await;
+            let _ = hurry.send(());
+        });
+        let ran = self
+            .serve(
+                async {
+                    let _ = stopped.await;
+                },
+                async {
+                    if hurried.await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                },
+            )
+            .await;
+        watch.abort();
+        ran
+    }
+
+    /// Runs until `stop` is ready, then drains as [`run`](Self::run) does.
+    ///
+    /// # Errors
+    /// When the queues cannot be consumed from.
+    pub async fn run_until(self, stop: impl Future<Output = ()> + Send) -> Result<()> {
+        self.serve(stop, std::future::pending()).await
+    }
+
+    async fn serve(
+        self,
+        stop: impl Future<Output = ()> + Send,
+        hurry: impl Future<Output = ()> + Send,
+    ) -> Result<()> {
+        let Consumer {
+            mut deliveries,
+            settler,
+            leases,
+            keeper,
+        } = self
+            .client
+            .0
+            .broker
+            .consume(Subscription {
+                queues: self.queues.clone(),
+                lease: self.lease,
+            })
+            .await?;
+        let keeping = keeper.map(|keeper| lease::keep(Arc::clone(&leases), keeper));
+        let presence = presence::announce(&self);
+        let executor = Arc::new(Executor {
+            client: self.client.clone(),
+            worker: Arc::clone(&self.name),
+            registry: Arc::clone(&self.registry),
+            states: Arc::clone(&self.states),
+            service: self.service.clone(),
+            settler: Arc::clone(&settler),
+            stats: self.stats.clone(),
+            active: std::sync::Mutex::default(),
+        });
+        let slots = Arc::new(Slots::new(self.concurrency));
+        self.log_start();
+        self.stats.set_state(WorkerState::Running);
+
+        let mut pace = Pace::new();
+        tokio::pin!(stop);
+        loop {
+            let ahead = pace.ahead(self.stats.finished());
+            let held = slots.held();
+            let room = if settler.unconfirmed() > MOST_UNCONFIRMED {
+                0
+            } else {
+                (self.concurrency + ahead).saturating_sub(held)
+            };
+            // With little room left, a slot that comes free is news.
+            let tight = room * 4 < self.concurrency + ahead;
+            let batch = tokio::select! {
+                () = &mut stop => break,
+                () = slots.freed(), if tight => continue,
+                batch = deliveries.next(room) => batch,
+            };
+            let Some(batch) = batch else {
+                tracing::warn!(worker = %self.name, "the connection is closed for good; stopping");
+                break;
+            };
+            for _ in 0..slots.offer(batch) {
+                let (executor, slots) = (Arc::clone(&executor), Arc::clone(&slots));
+                tokio::spawn(async move {
+                    while let Some(delivery) = slots.next() {
+                        executor.execute(delivery).await;
+                        // Short tasks must not keep others from the thread.
+                        tokio::task::consume_budget().await;
+                    }
+                });
+            }
+        }
+
+        self.stats.set_state(WorkerState::Draining);
+        drop(presence);
+        tracing::info!(
+            worker = %self.name,
+            running = slots.running(),
+            "stopping: no new work; what runs has {} to finish",
+            taskq_syntax::format_duration(self.grace)
+        );
+        let mut unstarted = slots.close();
+        unstarted.extend(deliveries.close().await);
+        for delivery in unstarted {
+            executor.hand_back(&delivery).await;
+        }
+        tokio::select! {
+            () = slots.idle() => {}
+            () = tokio::time::sleep(self.grace) => {}
+            () = hurry => {}
+        }
+        let handed_back = executor.abort_running();
+        let flushed = tokio::time::timeout(Duration::from_secs(5), settler.flush()).await;
+        if flushed.is_err() {
+            tracing::warn!(
+                worker = %self.name,
+                "NATS does not confirm the last outcomes; their tasks run again when their leases end"
+            );
+        }
+        drop(deliveries);
+        if let Some(nats) = self.client.0.broker.nats() {
+            // The last acks are on the wire before the process may end.
+            let _ = nats.flush().await;
+        }
+        drop(keeping);
+        self.stats.set_state(WorkerState::Stopped);
+        tracing::info!(worker = %self.name, finished = self.stats.finished(), handed_back, "stopped");
+        Ok(())
+    }
+
+    fn log_start(&self) {
+        tracing::info!(
+            worker = %self.name,
+            queues = self.queues.join(","),
+            concurrency = self.concurrency,
+            mode = %self.client.mode(),
+            version = env!("CARGO_PKG_VERSION"),
+            "worker started with {} tasks",
+            self.registry.tasks().len()
+        );
+        for task in self.registry.tasks() {
+            tracing::info!(
+                queue = task.options.queue,
+                "task {} ({})",
+                task.signature(),
+                task.place()
+            );
+        }
+    }
+}
+
+/// How fast tasks end, and so how many to take ahead.
+struct Pace {
+    since: Instant,
+    finished: u64,
+    /// Tasks a second, smoothed.
+    rate: f64,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            finished: 0,
+            rate: 0.0,
+        }
+    }
+
+    fn ahead(&mut self, finished: u64) -> usize {
+        let elapsed = self.since.elapsed();
+        if elapsed >= AHEAD {
+            #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
+            let rate = (finished - self.finished) as f64 / elapsed.as_secs_f64();
+            self.rate = (self.rate + rate) / 2.0;
+            self.since = Instant::now();
+            self.finished = finished;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small, non-negative number"
+        )]
+        let ahead = (self.rate * AHEAD.as_secs_f64()) as usize;
+        ahead.min(MOST_AHEAD)
+    }
+}
+
+/// SIGTERM and SIGINT, one message each.
+fn stop_signals() -> tokio::sync::mpsc::UnboundedReceiver<()> {
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (Ok(mut term), Ok(mut int)) = (
+                signal(SignalKind::terminate()),
+                signal(SignalKind::interrupt()),
+            ) else {
+                tracing::warn!("cannot listen for signals; stop the worker by SIGKILL");
+                return std::future::pending().await;
+            };
+            loop {
+                tokio::select! {
+                    _ = term.recv() => {}
+                    _ = int.recv() => {}
+                }
+                if tell.send(()).is_err() {
+                    return;
+                }
+            }
+        }
+        #[cfg(not(unix))]
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if tell.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    told
+}
+
+impl Executor {
+    /// Gives back a message that has not been started.
+    async fn hand_back(&self, delivery: &Delivery) {
+        let refund = match TaskMessage::decode(&delivery.body) {
+            Ok(message) => Some((
+                message.id.clone(),
+                self.refunds(delivery, &message.id).await + 1,
+            )),
+            Err(_) => None,
+        };
+        self.settler.settle(
+            delivery.receipt.clone(),
+            Settlement::Release {
+                delay: Duration::ZERO,
+                refund,
+            },
+        );
+    }
+}
