@@ -11,6 +11,8 @@
 mod contract;
 mod options;
 mod registration;
+#[cfg(test)]
+mod tests;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -46,7 +48,8 @@ pub(crate) fn task(options: TokenStream, tokens: &TokenStream) -> TokenStream {
 
     // A contract has no body, and a method is part of something that is not seen here.
     let function = (item.body.is_some() || item.is_method()).then_some(&item);
-    let marker = (!item.is_method()).then(|| marker(&item, &shape.name));
+    let misplaced = item.is_method() || refuse::is_primitive(&shape.name);
+    let marker = (!misplaced).then(|| marker(&item, &shape.name));
     let block = shape_is_good.then(|| Expansion::new(&item, &shape, &options).block());
     let errors = errors.into_tokens();
     quote! { #errors #function #marker #block }
@@ -61,7 +64,7 @@ fn marker(item: &Item, name: &str) -> TokenStream {
         .filter(|attr| is_one_of(attr, &["doc", "cfg", "deprecated"]));
     let documented = item.attrs.iter().any(|attr| is_one_of(attr, &["doc"]));
     let doc = (!documented).then(|| {
-        let doc = format!("Names the task `{name}`.");
+        let doc = format!(" Names the task `{name}`.");
         quote!(#[doc = #doc])
     });
     let (vis, ident) = (&item.vis, &item.sig.ident);
@@ -91,7 +94,7 @@ struct Expansion<'a> {
     ident: &'a Ident,
     /// The library.
     krate: &'a syn::Path,
-    /// What the library keeps for this macro only.
+    /// What the library keeps for this macro only, imported in the block.
     private: TokenStream,
 }
 
@@ -104,14 +107,14 @@ impl<'a> Expansion<'a> {
             options,
             ident: &item.sig.ident,
             krate,
-            private: quote!(#krate::__private),
+            private: quote!(__taskq),
         }
     }
 
     /// The `const` block: nothing in it can be named from outside, and no import of it
     /// leaks. Its own items start with `__taskq`, since they would hide the user's.
     fn block(&self) -> TokenStream {
-        let Self { private, .. } = self;
+        let Self { krate, private, .. } = self;
         let cfgs = self
             .item
             .attrs
@@ -138,6 +141,7 @@ impl<'a> Expansion<'a> {
                 clippy::nursery
             )]
             const _: () = {
+                use #krate::__private as #private;
                 use #private::PlainReturn as _;
 
                 // The inherent constant of a `Result` wins over the trait's, which any
@@ -179,7 +183,7 @@ impl<'a> Expansion<'a> {
         });
         let types = self.shape.payload().map(|payload| &payload.ty);
         let args = quote_spanned!(self.shape.params_span=> type Args = (#(#types,)*););
-        let output = self.returned("Output");
+        let output = self.returned("TaskReturn", "Output");
         let encode = self.encode();
         quote! {
             #[automatically_derived]
@@ -198,6 +202,7 @@ impl<'a> Expansion<'a> {
     fn encode(&self) -> TokenStream {
         let Self { private, .. } = self;
         let names = self.wire_names();
+        let types = self.shape.payload().map(|payload| &payload.ty);
         let count = names.len();
         let locals = locals(count);
         let (args, arguments) = (hygienic("args"), hygienic("arguments"));
@@ -208,7 +213,7 @@ impl<'a> Expansion<'a> {
             ) -> ::core::result::Result<#private::Arguments, #private::Error> {
                 let (#(#locals,)*) = #args;
                 let #mutable #arguments = #private::Arguments::named(#count);
-                #(#arguments.push(#names, &#locals)?;)*
+                #(<#types as #private::Argument>::encode(&#locals, &mut #arguments, #names)?;)*
                 ::core::result::Result::Ok(#arguments)
             }
         }
@@ -224,11 +229,11 @@ impl<'a> Expansion<'a> {
         } = self;
         let name = self.options.name.as_ref().unwrap_or(&self.shape.name);
         let call_doc = format!(
-            "A call of the task `{name}` with these arguments, not yet sent: set what differs \
+            " A call of the task `{name}` with these arguments, not yet sent: set what differs \
              from the task's defaults, then `.enqueue(&client)`."
         );
         let enqueue_doc = format!(
-            "Sends a call of the task `{name}` with these arguments and the task's defaults."
+            " Sends a call of the task `{name}` with these arguments and the task's defaults."
         );
         let names: Vec<&Ident> = self.shape.payload().map(|payload| &payload.ident).collect();
         let (mut params, mut values) = (Vec::new(), Vec::new());
@@ -283,13 +288,13 @@ impl<'a> Expansion<'a> {
             .collect()
     }
 
-    /// A member of the return type's `TaskReturn`, spanned on the whole return type.
-    fn returned(&self, member: &str) -> TokenStream {
+    /// A member of one of the return type's traits, spanned on the whole return type.
+    fn returned(&self, of: &str, member: &str) -> TokenStream {
         let Self { private, .. } = self;
         let output = &self.shape.output;
         let (first, last) = ends(output);
-        let member = Ident::new(member, last);
-        let path = quote_spanned!(first=> <#output as #private::TaskReturn<__TASKQ_FALLIBLE>>::);
+        let (of, member) = (Ident::new(of, first), Ident::new(member, last));
+        let path = quote_spanned!(first=> <#output as #private::#of<__TASKQ_FALLIBLE>>::);
         quote!(#path #member)
     }
 }

@@ -102,8 +102,8 @@ pub mod __private {
     pub use crate::error::Error;
     pub use crate::message::Arguments;
     pub use crate::task::{
-        Argument, Bound, Call, Inject, Invocation, Job, Param, PlainReturn, Registration,
-        ReturnProbe, StateNeed, Task, TaskError, TaskOptions, TaskReturn, Unique,
+        Argument, Bound, Call, Declared, Finish, Inject, Invocation, Job, Param, PlainReturn,
+        Registration, ReturnProbe, StateNeed, Task, TaskError, TaskOptions, TaskReturn, Unique,
     };
 }
 

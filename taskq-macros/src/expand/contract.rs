@@ -1,6 +1,6 @@
 //! `implements`: what is taken from the contract, and that the function keeps it.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 
 use super::{Expansion, ends, hygienic, locals};
@@ -19,34 +19,28 @@ impl Expansion<'_> {
     /// That the arguments and the result are the contract's, asked type by type, so
     /// that the one which differs is underlined.
     pub(super) fn contract_checks(&self) -> Option<TokenStream> {
+        let Self { private, .. } = self;
         let contract_args = self.of_contract("Args")?;
         let contract_output = self.of_contract("Output")?;
         let contract_params = self.of_contract("PARAMS")?;
+        let (args, result) = (hygienic("args"), hygienic("result"));
+        let output = self.returned("TaskReturn", "Output");
         let locals = locals(self.shape.payload().count());
         let pattern = quote_spanned!(self.shape.params_span=> (#(#locals,)*));
-        let same = self.shape.payload().zip(&locals).map(|(payload, local)| {
-            let ty = &payload.ty;
-            let local = on(local, ends(ty));
-            quote!(let _: #ty = #local;)
-        });
-        let output = self.returned("Output");
-        let result = on(&hygienic("result"), ends(&self.shape.output));
-        let args = hygienic("args");
+        let types = self.shape.payload().map(|payload| &payload.ty);
         Some(quote! {
-            fn __taskq_same_arguments(#args: #contract_args) {
+            fn __taskq_same_signature(#args: #contract_args, #result: #contract_output) {
                 let #pattern = #args;
-                #(#same)*
+                #(#private::Declared::of(#locals).same_as::<#types>();)*
+                #private::Declared::of(#result).same_as::<#output>();
             }
-            fn __taskq_same_output(#result: #output) -> #contract_output {
-                #result
-            }
-            // A contract with fewer arguments is an error of the check above, and should
-            // not be another one here.
             const fn __taskq_param(
                 place: ::core::primitive::usize,
                 own: &'static ::core::primitive::str,
             ) -> &'static ::core::primitive::str {
                 let params = #contract_params;
+                // A contract with fewer arguments is an error of the check above, and
+                // should not be another one here.
                 if place < params.len() {
                     params[place]
                 } else {
@@ -55,11 +49,4 @@ impl Expansion<'_> {
             }
         })
     }
-}
-
-/// The same identifier, underlined elsewhere.
-fn on(ident: &Ident, (first, _): (Span, Span)) -> Ident {
-    let mut ident = ident.clone();
-    ident.set_span(ident.span().located_at(first));
-    ident
 }

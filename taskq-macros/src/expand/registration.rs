@@ -64,19 +64,19 @@ impl Expansion<'_> {
             match param {
                 Param::Payload(payload) => {
                     let (ty, place) = (&payload.ty, taken.len());
-                    taken.push(quote!(let #local = #bound.take::<#ty>(#place)?;));
+                    taken.push(quote!(let #local = <#ty as #private::Argument>::decode(&mut #bound, #place)?;));
                 }
                 Param::Injected(ty) => injected
                     .push(quote!(let #local = <#ty as #private::Inject>::inject(&#invocation)?;)),
             }
         }
         let mutable = (!taken.is_empty()).then(|| quote!(mut));
-        let into_result = self.returned("into_result");
+        let finish = self.returned("Finish", "finish");
         let call = quote_spanned!(ident.span()=> #ident(#(#locals),*));
         let job = if self.item.sig.asyncness.is_some() {
-            quote_spanned!(ident.span()=> future(async move { #into_result(#call.await) }))
+            quote!(future(#call, #finish))
         } else {
-            quote!(blocking(move || #into_result(#call)))
+            quote!(blocking(move || #finish(#call)))
         };
         quote! {
             fn __taskq_run(

@@ -163,7 +163,7 @@ fn owned(reference: &TypeReference) -> String {
     }
 }
 
-fn is_primitive(name: &str) -> bool {
+pub(crate) fn is_primitive(name: &str) -> bool {
     const PRIMITIVES: [&str; 17] = [
         "bool", "char", "str", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32",
         "u64", "u128", "usize", "f32", "f64",

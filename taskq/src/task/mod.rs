@@ -3,6 +3,7 @@
 
 mod call;
 mod context;
+mod contract;
 mod error;
 mod options;
 mod registry;
@@ -14,6 +15,7 @@ pub use call::{Call, Returns, Untyped};
 pub(crate) use call::{CallParts, UniqueLock, When};
 pub(crate) use context::Attempt;
 pub use context::Context;
+pub use contract::Declared;
 #[cfg(feature = "worker")]
 pub(crate) use error::RetryAdvice;
 pub use error::TaskError;
@@ -21,7 +23,7 @@ pub use options::{TaskOptions, Unique};
 #[cfg(feature = "worker")]
 pub(crate) use registry::Registry;
 pub use registry::{Param, Registration, StateNeed};
-pub use result::{PlainReturn, ReturnProbe, TaskReturn};
+pub use result::{Finish, PlainReturn, ReturnProbe, TaskReturn};
 pub use run::{Argument, Bound, Inject, Invocation, Job};
 #[cfg(feature = "worker")]
 pub(crate) use run::{JobKind, Returned};
@@ -51,7 +53,7 @@ pub trait Task: Sized + Send + 'static {
     /// What a worker needs to run it; none where only the signature is known.
     const REGISTRATION: Option<&'static Registration> = None;
     /// The arguments, as a tuple.
-    type Args: Send + 'static;
+    type Args;
     /// What it returns when it succeeds.
     type Output: DeserializeOwned;
 

@@ -10,18 +10,44 @@ use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Attempt, Context, State, StateNeed, States, TaskError};
+use crate::error::Error;
 use crate::message::{Arguments, FailureKind, from_raw, to_raw};
 
 /// A type that can be an argument of a task.
+///
+/// It has no supertraits, and its one implementation is not recommended: the
+/// compiler would tell each bound that is missing as an error of its own, and
+/// not the sentence here.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a task argument",
     label = "cannot be sent as JSON",
-    note = "derive `serde::Serialize` and `serde::Deserialize` for it",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it; it must be `Send` and own what it holds",
     note = "if the worker should supply it, take a `State<{Self}>` or mark the parameter `#[inject]`"
 )]
-pub trait Argument: Serialize + DeserializeOwned + Send + 'static {}
+pub trait Argument: Sized {
+    /// Adds it to the arguments of a call.
+    ///
+    /// # Errors
+    /// When it has no JSON form.
+    fn encode(&self, arguments: &mut Arguments, name: &'static str) -> Result<(), Error>;
 
-impl<T: Serialize + DeserializeOwned + Send + 'static> Argument for T {}
+    /// Takes it from the arguments of an attempt.
+    ///
+    /// # Errors
+    /// See [`Bound::take`].
+    fn decode(bound: &mut Bound<'_>, place: usize) -> Result<Self, TaskError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> Argument for T {
+    fn encode(&self, arguments: &mut Arguments, name: &'static str) -> Result<(), Error> {
+        arguments.push(name, self)
+    }
+
+    fn decode(bound: &mut Bound<'_>, place: usize) -> Result<Self, TaskError> {
+        bound.take(place)
+    }
+}
 
 /// A type that the worker supplies.
 #[diagnostic::on_unimplemented(
@@ -157,30 +183,29 @@ pub(crate) enum JobKind {
 }
 
 impl Job {
-    /// An `async fn`.
+    /// An `async fn`, and what makes a record of its return value.
     #[must_use]
-    pub fn future<F, O>(future: F) -> Self
+    pub fn future<F>(future: F, finish: fn(F::Output) -> Returned) -> Self
     where
-        F: Future<Output = Result<O, TaskError>> + Send + 'static,
-        O: Serialize + Send,
+        F: Future + Send + 'static,
     {
-        Self(JobKind::Future(Box::pin(async move {
-            to_returned(future.await)
-        })))
+        Self(JobKind::Future(Box::pin(
+            async move { finish(future.await) },
+        )))
     }
 
     /// A plain `fn`: CPU work, or calls that block.
     #[must_use]
-    pub fn blocking<F, O>(function: F) -> Self
+    pub fn blocking<F>(function: F) -> Self
     where
-        F: FnOnce() -> Result<O, TaskError> + Send + 'static,
-        O: Serialize,
+        F: FnOnce() -> Returned + Send + 'static,
     {
-        Self(JobKind::Blocking(Box::new(move || to_returned(function()))))
+        Self(JobKind::Blocking(Box::new(function)))
     }
 }
 
-fn to_returned<O: Serialize>(result: Result<O, TaskError>) -> Returned {
+/// The value as JSON.
+pub(super) fn to_returned<O: Serialize>(result: Result<O, TaskError>) -> Returned {
     to_raw(&result?).map_err(|error| {
         TaskError::of_kind(
             FailureKind::ReturnValue,
