@@ -1,1 +1,152 @@
-//! Tests of taskq across processes, against a real nats-server
+//! What the tests of this crate share: a server of their own, clients in any
+//! mode, workers that end with the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fixture fails its test by a panic"
+)]
+
+use std::time::Duration;
+
+use taskq::{Client, ClientBuilder, Mode, Worker, WorkerBuilder, WorkerState};
+use taskq_nats_server::NatsServer;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long a test waits for what must happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A system in one of the modes, alone on its server.
+#[derive(Debug)]
+pub struct Fixture {
+    mode: Mode,
+    /// The memory that all clients of memory mode share.
+    memory: Client,
+    /// The server; none in memory mode.
+    pub server: Option<NatsServer>,
+}
+
+impl Fixture {
+    /// Starts a server of its own, unless the mode needs none.
+    #[must_use]
+    pub fn new(mode: Mode) -> Self {
+        let server = (mode != Mode::Memory).then(|| {
+            NatsServer::builder()
+                .start()
+                .expect("a nats-server for the test")
+        });
+        Self {
+            mode,
+            memory: Client::builder().result_timeout(PATIENCE).memory(),
+            server,
+        }
+    }
+
+    /// The mode.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The server's address; empty in memory mode.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.server.as_ref().map_or("", NatsServer::url)
+    }
+
+    /// The settings of a client of this system.
+    pub fn builder(&self) -> ClientBuilder {
+        Client::builder()
+            .url(self.url())
+            .mode(self.mode)
+            .result_timeout(PATIENCE)
+    }
+
+    /// A client of its own, with its own connection.
+    pub async fn client(&self) -> Client {
+        if self.mode == Mode::Memory {
+            return self.memory.clone();
+        }
+        self.builder().connect().await.expect("a client")
+    }
+
+    /// A worker on a connection of its own, consuming when this returns.
+    pub async fn worker(&self) -> Running {
+        self.worker_with(|worker| worker).await
+    }
+
+    /// A worker with other settings.
+    pub async fn worker_with(&self, set: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> Running {
+        let client = self.client().await;
+        Running::start(set(Worker::builder(client))).await
+    }
+}
+
+/// A worker in this process. It is aborted with this, as by a crash.
+#[derive(Debug)]
+pub struct Running {
+    /// Its name.
+    pub name: String,
+    /// Its numbers.
+    pub stats: taskq::WorkerStats,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<taskq::Result<()>>,
+}
+
+impl Running {
+    /// Starts a worker and waits until it consumes.
+    pub async fn start(builder: WorkerBuilder) -> Self {
+        let worker = builder.build().expect("a worker");
+        let (stop, stopped) = oneshot::channel();
+        let (name, stats) = (worker.name().to_owned(), worker.stats());
+        let task = tokio::spawn(worker.run_until(async {
+            let _ = stopped.await;
+        }));
+        until("the worker consumes", || {
+            stats.state() == WorkerState::Running
+        })
+        .await;
+        Self {
+            name,
+            stats,
+            stop: Some(stop),
+            task,
+        }
+    }
+
+    /// Stops it as SIGTERM would, and waits until it has drained.
+    pub async fn drain(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let ran = tokio::time::timeout(PATIENCE, &mut self.task).await;
+        ran.expect("the worker drains in time")
+            .expect("the worker does not panic")
+            .expect("the worker stops without an error");
+    }
+
+    /// Ends it at once, as a crash would.
+    pub async fn crash(self) {
+        self.task.abort();
+        until("the worker is gone", || self.task.is_finished()).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Waits until something is so.
+///
+/// # Panics
+/// When it is not so after [`PATIENCE`].
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let limit = tokio::time::Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < limit, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

@@ -15,9 +15,11 @@ use crate::error::Result;
 pub(crate) struct Leases {
     /// How long a delivery is held without being renewed.
     term: Duration,
-    next: AtomicU64,
     held: Mutex<HashMap<u64, Held>>,
 }
+
+/// Keys are unique in the process: workers may share a broker.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 #[derive(Debug)]
 struct Held {
@@ -29,7 +31,6 @@ impl Leases {
     pub(super) fn new(term: Duration) -> Self {
         Self {
             term,
-            next: AtomicU64::new(1),
             held: Mutex::default(),
         }
     }
@@ -45,7 +46,7 @@ impl Leases {
 
     /// Starts to hold a delivery.
     pub(super) fn hold(&self, address: Arc<str>, now: Instant) -> u64 {
-        let key = self.next.fetch_add(1, Ordering::Relaxed);
+        let key = NEXT.fetch_add(1, Ordering::Relaxed);
         let renewed = now;
         self.held().insert(key, Held { address, renewed });
         key

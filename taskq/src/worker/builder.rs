@@ -9,8 +9,8 @@ use tower::{Layer, Service, ServiceExt as _};
 use super::middleware::{Execution, Run, TaskService, TaskValue};
 use super::{Worker, WorkerStats};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, Result};
-use crate::task::{Registration, Registry, State, States, Task, TaskError};
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::task::{Registration, Registry, State, States, Task};
 
 /// The settings of a worker. `.run()` builds and runs it.
 #[must_use = "a worker does nothing until `.run().await`"]
@@ -83,15 +83,14 @@ impl WorkerBuilder {
     where
         L: Layer<TaskService>,
         L::Service: Service<Execution, Response = TaskValue> + Clone + Send + Sync + 'static,
-        <L::Service as Service<Execution>>::Error: Into<TaskError> + 'static,
+        <L::Service as Service<Execution>>::Error: Into<BoxError> + 'static,
         <L::Service as Service<Execution>>::Future: Send + 'static,
     {
         let inner = self
             .service
             .take()
             .unwrap_or_else(|| BoxCloneSyncService::new(Run));
-        let layered: MapErr<L::Service, fn(_) -> TaskError> =
-            layer.layer(inner).map_err(Into::into);
+        let layered: MapErr<L::Service, fn(_) -> BoxError> = layer.layer(inner).map_err(Into::into);
         self.service = Some(BoxCloneSyncService::new(layered));
         self
     }

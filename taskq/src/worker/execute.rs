@@ -10,7 +10,7 @@ use futures::future::{AbortHandle, Abortable};
 use serde_json::value::RawValue;
 use tower::ServiceExt as _;
 
-use super::middleware::{Execution, TaskService, TaskValue, run};
+use super::middleware::{Execution, TaskService, TaskValue, run, unwrap_error};
 use super::stats::WorkerStats;
 use crate::broker::{
     DeadLetter, Delivery, History, Mode, Publication, Receipt, Record, Settlement, Settler,
@@ -187,7 +187,8 @@ impl Executor {
                 .clone()
                 .oneshot(Execution { attempt, job })
                 .await
-                .map(|TaskValue(value)| value),
+                .map(|TaskValue(value)| value)
+                .map_err(unwrap_error),
         }
     }
 
@@ -432,6 +433,16 @@ impl Executor {
                 record: None,
             },
         );
+    }
+
+    /// Stops everything that still runs, and settles none of it: as a crash
+    /// would.
+    pub(super) fn drop_running(&self) {
+        let active: Vec<Active> = self.active().drain().map(|(_, active)| active).collect();
+        for running in active {
+            running.attempt.cancelled().cancel();
+            running.abort.abort();
+        }
     }
 
     /// Hands back everything that still runs, and tells how much that was.

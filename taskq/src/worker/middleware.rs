@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tower::Service;
 use tower::util::BoxCloneSyncService;
 
+use crate::error::BoxError;
 use crate::message::FailureKind;
 use crate::task::{Attempt, Context, Job, JobKind, Returned, TaskError};
 
@@ -40,7 +41,30 @@ impl TaskValue {
 }
 
 /// The execution of tasks, with the layers round it that are added so far.
-pub type TaskService = BoxCloneSyncService<Execution, TaskValue, TaskError>;
+///
+/// Its error is a boxed one, as `tower`'s own layers want it; a task's own
+/// error comes through them whole.
+pub type TaskService = BoxCloneSyncService<Execution, TaskValue, BoxError>;
+
+/// A task's error on its way through the layers.
+#[derive(Debug)]
+struct Carried(TaskError);
+
+impl std::fmt::Display for Carried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Carried {}
+
+/// The task's error that came through the layers, or a layer's own.
+pub(super) fn unwrap_error(error: BoxError) -> TaskError {
+    match error.downcast::<Carried>() {
+        Ok(carried) => carried.0,
+        Err(error) => error.into(),
+    }
+}
 
 /// The innermost service: runs the job.
 #[derive(Clone, Copy, Debug)]
@@ -48,15 +72,17 @@ pub(super) struct Run;
 
 impl Service<Execution> for Run {
     type Response = TaskValue;
-    type Error = TaskError;
-    type Future = BoxFuture<'static, Result<TaskValue, TaskError>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<TaskValue, BoxError>>;
 
-    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), TaskError>> {
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, execution: Execution) -> Self::Future {
-        run(execution.job).map(|value| value.map(TaskValue)).boxed()
+        run(execution.job)
+            .map(|value| value.map(TaskValue).map_err(|error| Carried(error).into()))
+            .boxed()
     }
 }
 

@@ -161,6 +161,11 @@ impl Worker {
             active: std::sync::Mutex::default(),
         });
         let slots = Arc::new(Slots::new(self.concurrency));
+        // Should this future be dropped, nothing goes on behind its back.
+        let crew = Crew {
+            executor: Arc::clone(&executor),
+            slots: Arc::clone(&slots),
+        };
         self.log_start();
         self.stats.set_state(WorkerState::Running);
 
@@ -223,6 +228,7 @@ impl Worker {
                 "NATS does not confirm the last outcomes; their tasks run again when their leases end"
             );
         }
+        drop(crew);
         drop(deliveries);
         if let Some(nats) = self.client.0.broker.nats() {
             // The last acks are on the wire before the process may end.
@@ -252,6 +258,19 @@ impl Worker {
                 task.place()
             );
         }
+    }
+}
+
+/// What runs; ends with it.
+struct Crew {
+    executor: Arc<Executor>,
+    slots: Arc<Slots>,
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.slots.close();
+        self.executor.drop_running();
     }
 }
 

@@ -22,9 +22,8 @@ use crate::time::Timestamp;
 const EXPIRES: Duration = Duration::from_secs(30);
 /// How often it tells that it still has the request.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// A lane that gave a message within this time is asked for more than the
-/// others.
-const BUSY: Duration = Duration::from_secs(1);
+/// A lane that gave a message within this time is likely to give another.
+const RECENT: Duration = Duration::from_secs(1);
 /// The most messages asked for in one request.
 const LARGEST_REQUEST: usize = 500;
 /// A payload up to this size is copied, so that it does not keep the whole
@@ -56,8 +55,22 @@ struct Lane {
     heard: Instant,
     /// When a message last came.
     gave: Option<Instant>,
+    /// Whether more were waiting behind it.
+    backlog: bool,
     /// Not to be asked again before: it is not there now.
     ask_after: Option<Instant>,
+}
+
+impl Lane {
+    /// How much of the room this priority gets, against the others.
+    fn weight(&self) -> usize {
+        match self.priority {
+            Priority::Critical => 8,
+            Priority::High => 4,
+            Priority::Normal => 2,
+            Priority::Low => 1,
+        }
+    }
 }
 
 impl Pulls {
@@ -75,14 +88,15 @@ impl Pulls {
                 Error::new(ErrorKind::Closed, "the connection to NATS is closed").with_source(error)
             })?;
         let names = &broker.layout.names;
+        let shared: Vec<Arc<str>> = queues.iter().map(|queue| queue.as_str().into()).collect();
         let mut lanes = Vec::new();
         let mut by_name = HashMap::new();
-        for queue in queues {
-            let shared: Arc<str> = queue.as_str().into();
-            for priority in PRIORITIES {
+        // The most urgent first.
+        for priority in PRIORITIES {
+            for queue in &shared {
                 by_name.insert(format!("{queue}.{}", priority.as_str()), lanes.len());
                 lanes.push(Lane {
-                    queue: Arc::clone(&shared),
+                    queue: Arc::clone(queue),
                     priority,
                     subject: format!(
                         "$JS.API.CONSUMER.MSG.NEXT.{}.{}",
@@ -92,6 +106,7 @@ impl Pulls {
                     outstanding: 0,
                     heard: Instant::now(),
                     gave: None,
+                    backlog: false,
                     ask_after: None,
                 });
             }
@@ -110,24 +125,55 @@ impl Pulls {
         })
     }
 
+    /// How many messages each lane may have under way.
+    ///
+    /// Lanes with a backlog divide the room by the weight of their priority,
+    /// the most urgent first, so that little room goes to the urgent; one
+    /// that got nothing for a while gets a place all the same. What is left
+    /// goes to lanes that gave a message just now. Any other lane has a foot
+    /// in the door, so that what comes to it is noticed at once.
+    fn shares(&self, room: usize, now: Instant) -> Vec<usize> {
+        let is_recent = |lane: &Lane| lane.gave.is_some_and(|at| now - at < RECENT);
+        let waiting = || self.lanes.iter().filter(|lane| lane.backlog);
+        let mut weight: usize = waiting().map(|lane| lane.weight()).sum();
+        let mut left = room;
+        let mut shares = vec![0; self.lanes.len()];
+        for (lane, share) in self.lanes.iter().zip(&mut shares) {
+            if lane.backlog {
+                *share = (left * lane.weight()).div_ceil(weight);
+                weight -= lane.weight();
+                left -= *share;
+                if *share == 0 && now - lane.heard > RECENT {
+                    *share = 1;
+                }
+            }
+        }
+        let recent = self.lanes.iter().filter(|lane| is_recent(lane)).count();
+        let others = match (waiting().count(), recent) {
+            (0, 0) => room.div_ceil(self.lanes.len()),
+            (_, recent) => left.div_ceil(recent.max(1)).max(1),
+        };
+        for (lane, share) in self.lanes.iter().zip(&mut shares) {
+            if !lane.backlog {
+                *share = if recent == 0 || is_recent(lane) {
+                    others
+                } else {
+                    1
+                };
+            }
+        }
+        shares
+    }
+
     /// Asks every lane for its share of the room.
     async fn ask(&mut self, room: usize) {
         if room == 0 {
             return;
         }
         let now = Instant::now();
-        let is_busy = |lane: &Lane| lane.gave.is_some_and(|at| now - at < BUSY);
-        let busy = self.lanes.iter().filter(|lane| is_busy(lane)).count();
-        let lanes = self.lanes.len();
-        for place in 0..lanes {
+        let shares = self.shares(room, now);
+        for (place, share) in shares.into_iter().enumerate() {
             let lane = &mut self.lanes[place];
-            // A lane that gives gets the room; the others a foot in the
-            // door, so that what comes to them is noticed at once.
-            let share = match (busy, is_busy(lane)) {
-                (0, _) => room.div_ceil(lanes),
-                (busy, true) => room.div_ceil(busy),
-                (_, false) => 1,
-            };
             if lane.outstanding * 2 > share || lane.ask_after.is_some_and(|at| now < at) {
                 continue;
             }
@@ -164,11 +210,12 @@ impl Pulls {
         let (queue, priority) = self.broker.layout.names.parse_work(&message.subject)?;
         let place = *self.by_name.get(&format!("{queue}.{priority}"))?;
         let ack = message.reply.as_ref()?.as_str();
-        let (deliveries, stored_at) = read_ack_subject(ack)?;
+        let told = read_ack_subject(ack)?;
         let lane = &mut self.lanes[place];
         lane.outstanding = lane.outstanding.saturating_sub(1);
         lane.heard = now;
         lane.gave = Some(now);
+        lane.backlog = told.behind > 0;
         let address: Arc<str> = ack.into();
         Some(Delivery {
             body: if message.payload.len() <= COPIED {
@@ -178,10 +225,10 @@ impl Pulls {
             },
             queue: Arc::clone(&lane.queue),
             priority: lane.priority,
-            stored_at,
+            stored_at: told.stored_at,
             receipt: Receipt {
                 lease: self.leases.hold(Arc::clone(&address), now),
-                deliveries,
+                deliveries: told.deliveries,
                 address,
             },
         })
@@ -297,11 +344,20 @@ impl Deliveries for Pulls {
     }
 }
 
-/// How many times the message was delivered and when it was stored, from the
-/// subject that acks it: `$JS.ACK.<stream>.<consumer>.<delivered>.<stream
-/// seq>.<consumer seq>.<time>.<pending>`, in newer servers with a domain and
-/// an account before the stream.
-fn read_ack_subject(subject: &str) -> Option<(u32, Timestamp)> {
+/// What a message's ack subject tells of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    /// How many times it was delivered, this time included.
+    deliveries: u32,
+    stored_at: Timestamp,
+    /// How many more wait in the lane.
+    behind: u64,
+}
+
+/// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer
+/// seq>.<time>.<pending>`, in newer servers with a domain and an account
+/// before the stream.
+fn read_ack_subject(subject: &str) -> Option<Told> {
     let tokens: Vec<&str> = subject.split('.').collect();
     let first = match tokens.len() {
         9 => 4,
@@ -309,10 +365,11 @@ fn read_ack_subject(subject: &str) -> Option<(u32, Timestamp)> {
         _ => return None,
     };
     let nanos: i64 = tokens.get(first + 3)?.parse().ok()?;
-    Some((
-        tokens.get(first)?.parse().ok()?,
-        Timestamp::from_millis(nanos / 1_000_000),
-    ))
+    Some(Told {
+        deliveries: tokens.get(first)?.parse().ok()?,
+        stored_at: Timestamp::from_millis(nanos / 1_000_000),
+        behind: tokens.get(first + 4)?.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -321,9 +378,13 @@ mod tests {
 
     #[test]
     fn both_forms_of_an_ack_subject_are_read() {
-        let short = "$JS.ACK.TASKQ_Q_default.w_normal.2.17.18.1700000000123456789.0";
-        let long = "$JS.ACK._.hash.TASKQ_Q_default.w_normal.2.17.18.1700000000123456789.0.x";
-        let expected = Some((2, Timestamp::from_millis(1_700_000_000_123)));
+        let short = "$JS.ACK.TASKQ_Q_default.w_normal.2.17.18.1700000000123456789.5";
+        let long = "$JS.ACK._.hash.TASKQ_Q_default.w_normal.2.17.18.1700000000123456789.5.x";
+        let expected = Some(Told {
+            deliveries: 2,
+            stored_at: Timestamp::from_millis(1_700_000_000_123),
+            behind: 5,
+        });
         assert_eq!(read_ack_subject(short), expected);
         assert_eq!(read_ack_subject(long), expected);
         assert_eq!(read_ack_subject("_INBOX.x"), None);
