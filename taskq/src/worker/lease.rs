@@ -35,7 +35,7 @@ pub(super) fn keep(leases: Arc<Leases>, mut keeper: Box<dyn LeaseKeeper>) -> Kee
         let mut due: Vec<Arc<str>> = Vec::new();
         loop {
             // The runtime turns meanwhile: the connection must answer pings.
-            runtime.block_on(tokio::time::sleep(every));
+            runtime.block_on(async { tokio::time::sleep(every).await });
             match stopped.try_recv() {
                 Ok(()) | Err(TryRecvError::Disconnected) => return,
                 Err(TryRecvError::Empty) => {}
