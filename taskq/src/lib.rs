@@ -45,6 +45,8 @@
 //!
 //! - `worker` (default): the consuming side. A producer does without it:
 //!   `default-features = false`.
+//! - `cli`: `taskq::cli`, the flags, environment variables and logging of
+//!   a program with a command line.
 
 // A producer's build has the whole transports, of which it uses one half.
 #![cfg_attr(not(feature = "worker"), allow(dead_code))]
@@ -61,6 +63,8 @@ mod time;
 mod worker;
 
 pub mod admin;
+#[cfg(feature = "cli")]
+pub mod cli;
 
 pub use broker::{Mode, QueueDepth, Status};
 pub use client::{Client, ClientBuilder, Enqueue, EnqueueHook, TaskHandle};

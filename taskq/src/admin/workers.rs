@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::broker::WORKERS;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
+use crate::task::Registration;
 
 /// Where a worker's service keeps what it tells of itself.
 pub(crate) const INFO_KEY: &str = "taskq";
@@ -51,9 +52,8 @@ pub struct TaskInfo {
     pub place: String,
 }
 
-#[cfg(feature = "worker")]
-impl TaskInfo {
-    pub(crate) fn of(task: &crate::task::Registration) -> Self {
+impl From<&Registration> for TaskInfo {
+    fn from(task: &Registration) -> Self {
         Self {
             name: task.name.to_owned(),
             signature: task.signature(),

@@ -99,6 +99,15 @@ impl<T: Task> Call<T> {
             _task: PhantomData,
         }
     }
+
+    /// The same call without its type, so that calls of several tasks go in
+    /// one [`enqueue_many`](crate::Client::enqueue_many).
+    pub fn untyped(self) -> Call<Untyped> {
+        Call {
+            parts: self.parts,
+            _task: PhantomData,
+        }
+    }
 }
 
 impl Call<Untyped> {

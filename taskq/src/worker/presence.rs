@@ -33,7 +33,7 @@ pub(super) fn announce(worker: &Worker) -> Option<Presence> {
             .registry
             .tasks()
             .into_iter()
-            .map(TaskInfo::of)
+            .map(TaskInfo::from)
             .collect(),
     };
     let stats = worker.stats.clone();

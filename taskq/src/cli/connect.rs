@@ -1,0 +1,200 @@
+//! Where NATS is, and as whom to connect.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::broker::Mode;
+use crate::client::{Client, ClientBuilder};
+use crate::error::Result;
+
+/// How to connect: every setting of a [`ClientBuilder`] that differs from
+/// one place to the next, each a flag and an environment variable.
+#[derive(Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectArgs {
+    /// Address of the NATS server, or of several, separated by commas
+    #[arg(
+        long,
+        env = "NATS_URL",
+        value_name = "URL",
+        default_value = "nats://127.0.0.1:4222",
+        hide_env_values = true
+    )]
+    pub url: String,
+
+    /// File of NATS credentials (a JWT and a seed)
+    #[arg(long, env = "NATS_CREDS", value_name = "FILE")]
+    pub creds: Option<PathBuf>,
+
+    /// User name
+    #[arg(long, env = "NATS_USER", value_name = "NAME", requires = "password")]
+    pub user: Option<String>,
+
+    /// The user's password
+    #[arg(
+        long,
+        env = "NATS_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true,
+        requires = "user"
+    )]
+    pub password: Option<String>,
+
+    /// Token, where the server asks for one
+    #[arg(long, env = "NATS_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+
+    /// Seed of an nkey
+    #[arg(long, env = "NATS_NKEY", value_name = "SEED", hide_env_values = true)]
+    pub nkey: Option<String>,
+
+    /// File of certificates to trust; the connection is encrypted then
+    #[arg(long, env = "NATS_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// File of this program's own certificate
+    #[arg(long, env = "NATS_CERT", value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+
+    /// File of the certificate's key
+    #[arg(long, env = "NATS_KEY", value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+
+    /// Keeps several systems apart on one NATS
+    #[arg(
+        long,
+        env = "TASKQ_NAMESPACE",
+        value_name = "NAME",
+        default_value = "taskq"
+    )]
+    pub namespace: String,
+
+    /// Transport: jetstream (stored, at least once), core (not stored, at most once), memory
+    #[arg(
+        long,
+        env = "TASKQ_MODE",
+        value_name = "MODE",
+        default_value_t = Mode::JetStream
+    )]
+    pub mode: Mode,
+
+    /// Nodes of a NATS cluster that store each message of the streams made here: 1, 3 or 5
+    #[arg(
+        long,
+        env = "TASKQ_REPLICAS",
+        value_name = "COUNT",
+        default_value_t = 1
+    )]
+    pub replicas: usize,
+
+    /// Start of the subjects that answers come to, where `_INBOX.>` is not allowed
+    #[arg(long, env = "TASKQ_INBOX_PREFIX", value_name = "PREFIX")]
+    pub inbox_prefix: Option<String>,
+
+    /// How long to try to connect
+    #[arg(
+        long,
+        env = "TASKQ_CONNECT_TIMEOUT",
+        value_name = "TIME",
+        default_value = "10s",
+        value_parser = crate::parse_duration
+    )]
+    pub connect_timeout: Duration,
+}
+
+impl ConnectArgs {
+    /// A client's settings with these; add your own and connect.
+    pub fn builder(&self) -> ClientBuilder {
+        let mut builder = Client::builder()
+            .url(&self.url)
+            .namespace(&self.namespace)
+            .mode(self.mode)
+            .replicas(self.replicas)
+            .connect_timeout(self.connect_timeout);
+        if let Some(creds) = &self.creds {
+            builder = builder.credentials_file(creds);
+        }
+        if let (Some(user), Some(password)) = (&self.user, &self.password) {
+            builder = builder.user(user, password);
+        }
+        if let Some(token) = &self.token {
+            builder = builder.token(token);
+        }
+        if let Some(seed) = &self.nkey {
+            builder = builder.nkey(seed);
+        }
+        if let Some(ca) = &self.ca {
+            builder = builder.ca(ca);
+        }
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            builder = builder.identity(cert, key);
+        }
+        if let Some(prefix) = &self.inbox_prefix {
+            builder = builder.inbox_prefix(prefix);
+        }
+        builder
+    }
+
+    /// Connects with these settings.
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::connect`].
+    pub async fn connect(&self) -> Result<Client> {
+        self.builder().connect().await
+    }
+}
+
+impl fmt::Debug for ConnectArgs {
+    /// Shows no secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConnectArgs").field(&self.builder()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args as _, FromArgMatches as _};
+
+    fn command() -> clap::Command {
+        ConnectArgs::augment_args(clap::Command::new("test"))
+    }
+
+    fn parse(args: &[&str]) -> Result<ConnectArgs, clap::Error> {
+        let matches = command().try_get_matches_from(["test"].iter().chain(args))?;
+        ConnectArgs::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn every_flag_has_its_environment_variable() {
+        for arg in command().get_arguments() {
+            let id = arg.get_id();
+            assert!(arg.get_env().is_some(), "{id}");
+            assert!(arg.get_help().is_some(), "{id}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let args = parse(&["--user", "ada", "--password", "pa55", "--token", "t0ken"]).unwrap();
+        let shown = format!("{args:?}");
+        assert!(
+            !shown.contains("pa55") && !shown.contains("t0ken"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_bad_usage() {
+        for args in [
+            &["--user", "ada"][..],
+            &["--cert", "a.pem"],
+            &["--mode", "postgres"],
+            &["--connect-timeout", "soon"],
+        ] {
+            let error = parse(args).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
+        }
+    }
+}
