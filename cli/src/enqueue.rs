@@ -1,0 +1,193 @@
+//! `taskq enqueue`: a task by its name.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use taskq::{Call, Client, Priority, Untyped, admin};
+use taskq_producer::TaskReport;
+
+use crate::Common;
+use crate::output;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Name of the task
+    name: String,
+
+    /// Arguments by position: a JSON array, such as '["ha", 3]'
+    #[arg(long, value_name = "JSON", env = "TASKQ_ARGS", value_parser = positional)]
+    args: Option<Positional>,
+
+    /// Arguments by name: a JSON object, such as '{"text": "ha", "times": 3}'
+    #[arg(long, value_name = "JSON", env = "TASKQ_KWARGS", value_parser = named)]
+    kwargs: Option<Named>,
+
+    /// Queue to send to
+    #[arg(
+        long,
+        env = "TASKQ_QUEUE",
+        value_name = "NAME",
+        default_value = "default"
+    )]
+    queue: String,
+
+    /// Goes before or after others of the queue: low, normal, high, critical
+    #[arg(
+        long,
+        env = "TASKQ_PRIORITY",
+        value_name = "PRIORITY",
+        default_value_t = Priority::Normal
+    )]
+    priority: Priority,
+
+    /// Start no sooner than this long from now
+    #[arg(long, env = "TASKQ_DELAY", value_name = "TIME", value_parser = taskq::parse_duration)]
+    delay: Option<Duration>,
+
+    /// Id of the task: the same id sent twice is one task [default: a new one]
+    #[arg(long, env = "TASKQ_ID", value_name = "ID")]
+    id: Option<String>,
+
+    /// Wait for the task to end, and print what it returned
+    #[arg(long, env = "TASKQ_WAIT")]
+    wait: bool,
+
+    /// How long to wait
+    #[arg(
+        long,
+        env = "TASKQ_TIMEOUT",
+        value_name = "TIME",
+        default_value = "5m",
+        value_parser = taskq::parse_duration
+    )]
+    timeout: Duration,
+
+    /// Print one JSON object
+    #[arg(long, env = "TASKQ_JSON")]
+    json: bool,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+type Raw = Box<RawValue>;
+
+#[derive(Clone)]
+struct Positional(Vec<Raw>);
+
+#[derive(Clone)]
+struct Named(BTreeMap<String, Raw>);
+
+fn positional(text: &str) -> anyhow::Result<Positional> {
+    serde_json::from_str(text)
+        .map(Positional)
+        .map_err(|error| anyhow!("this is not a JSON array: {error}; write it like [\"ha\", 3]"))
+}
+
+fn named(text: &str) -> anyhow::Result<Named> {
+    serde_json::from_str(text).map(Named).map_err(|error| {
+        anyhow!("this is not a JSON object: {error}; write it like {{\"text\": \"ha\"}}")
+    })
+}
+
+pub(crate) async fn enqueue(args: Args) -> anyhow::Result<ExitCode> {
+    args.common.log.init();
+    let client = args.common.connect().await?;
+    let since = Instant::now();
+    let handle = args.call().enqueue(&client).await?;
+    let id = handle.id().clone();
+    if handle.is_existing() {
+        eprintln!("task {id} was there already; this call is the same task");
+    }
+    if !args.json {
+        output::say(&id)?;
+    }
+    // The warning must not wait for a task that nobody will run.
+    let (outcome, ()) = tokio::join!(
+        async {
+            if args.wait {
+                Some(handle.outcome_timeout(args.timeout).await)
+            } else {
+                None
+            }
+        },
+        warn_of_unknown(&client, &args.name)
+    );
+    let mut report = match outcome {
+        None => TaskReport::sent(&args.name, args.as_json(), id),
+        Some(outcome) => TaskReport::waited(&args.name, args.as_json(), id, outcome),
+    };
+    report.ms = (since.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+    if args.json {
+        output::json(&report)?;
+    } else if let Some(result) = &report.result
+        && report.error.is_none()
+    {
+        output::say(result.get())?;
+    }
+    if !report.is_good() {
+        let why = report.error.as_deref().unwrap_or("no reason was recorded");
+        match report.worker {
+            Some(worker) => bail!("{} {} on {worker}: {why}", args.name, report.state),
+            None => bail!("{why}"),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A typo is seen at once, and a worker that is not started yet is no error.
+async fn warn_of_unknown(client: &Client, task: &str) {
+    let Ok(workers) = admin::workers(client).await else {
+        return;
+    };
+    let known = || {
+        workers
+            .iter()
+            .flat_map(|worker| &worker.tasks)
+            .map(|task| task.name.as_str())
+    };
+    if known().any(|name| name == task) {
+        return;
+    }
+    let guess = match taskq_syntax::nearest(task, known()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None if workers.is_empty() => "no worker is running; start one".to_owned(),
+        None => "`taskq tasks` lists what they know".to_owned(),
+    };
+    eprintln!("warning: no living worker knows `{task}`, so it waits for one that does; {guess}");
+}
+
+impl Args {
+    fn call(&self) -> Call<Untyped> {
+        let mut call = Call::named(&self.name)
+            .queue(&self.queue)
+            .priority(self.priority);
+        for value in self.args.iter().flat_map(|args| &args.0) {
+            call = call.positional(value);
+        }
+        for (name, value) in self.kwargs.iter().flat_map(|args| &args.0) {
+            call = call.arg(name, value);
+        }
+        if let Some(delay) = self.delay {
+            call = call.delay(delay);
+        }
+        if let Some(id) = &self.id {
+            call = call.id(id.as_str());
+        }
+        call
+    }
+
+    /// The arguments as they were given: an array, an object, or both.
+    fn as_json(&self) -> Value {
+        match (&self.args, &self.kwargs) {
+            (Some(args), Some(kwargs)) => json!({ "args": args.0, "kwargs": kwargs.0 }),
+            (Some(args), None) => json!(args.0),
+            (None, Some(kwargs)) => json!(kwargs.0),
+            (None, None) => json!({}),
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The taskq command: demo, dev, enqueue, tasks, queues, doctor, bench

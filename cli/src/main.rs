@@ -1,0 +1,124 @@
+//! The `taskq` command.
+
+mod demo;
+mod dev;
+mod enqueue;
+mod list;
+mod local;
+mod lookup;
+mod output;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use taskq::Client;
+use taskq::cli::{ConnectArgs, LogArgs};
+
+/// A distributed task queue, native to NATS
+#[derive(Parser)]
+#[command(name = "taskq", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows it at work: starts NATS and workers, runs the five string tasks, stops everything
+    Demo(demo::Args),
+    /// Starts NATS and workers, and keeps them running until Ctrl-C
+    Dev(dev::Args),
+    /// Sends a task by name
+    Enqueue(enqueue::Args),
+    /// Tells where a task is
+    Status(lookup::StatusArgs),
+    /// Tells what a task returned
+    Result(lookup::ResultArgs),
+    /// Lists the tasks that living workers have
+    Tasks(list::Args),
+    /// Lists the living workers
+    Workers(list::Args),
+    /// Lists the queues and how much is in them
+    Queues(list::Args),
+    /// Looks for what is wrong and says what to do; exits 1 when something does not work
+    Doctor(list::Args),
+    /// A worker that ends with the process that started it
+    #[command(hide = true, name = local::WORKER_COMMAND)]
+    LocalWorker(taskq_worker::Args),
+}
+
+/// What every command that talks to NATS takes.
+#[derive(Args)]
+struct Common {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+impl Common {
+    async fn connect(&self) -> anyhow::Result<Client> {
+        Ok(self
+            .connect
+            .builder()
+            .name("taskq command")
+            .connect()
+            .await?)
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match parse().command {
+        Command::LocalWorker(args) => local::work(args),
+        command => on_runtime(command),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("taskq: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads the command line. What the client logs at `info` is news to a
+/// service, and noise to somebody who typed a command.
+fn parse() -> Cli {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+    let command = Cli::command().mut_subcommands(|command| {
+        let service = ["dev", local::WORKER_COMMAND].contains(&command.get_name());
+        if !service && command.get_arguments().any(|arg| arg.get_id() == "log") {
+            command.mut_arg("log", |arg| arg.default_value("warn"))
+        } else {
+            command
+        }
+    });
+    match Cli::from_arg_matches(&command.get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    }
+}
+
+fn on_runtime(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Demo(args) => demo::demo(args).await,
+            Command::Dev(args) => dev::dev(args).await,
+            Command::Enqueue(args) => enqueue::enqueue(args).await,
+            Command::Status(args) => lookup::status(args).await,
+            Command::Result(args) => lookup::result(args).await,
+            Command::Tasks(args) => list::tasks(args).await,
+            Command::Workers(args) => list::workers(args).await,
+            Command::Queues(args) => list::queues(args).await,
+            Command::Doctor(args) => list::doctor(args).await,
+            Command::LocalWorker(_) => Ok(ExitCode::SUCCESS),
+        }
+    });
+    // A fetch of nats-server may still be under way after Ctrl-C.
+    runtime.shutdown_timeout(Duration::ZERO);
+    done
+}
