@@ -51,8 +51,12 @@ pub(crate) fn task(options: TokenStream, tokens: &TokenStream) -> TokenStream {
     let misplaced = item.is_method() || refuse::is_primitive(&shape.name);
     let marker = (!misplaced).then(|| marker(&item, &shape.name));
     let block = shape_is_good.then(|| Expansion::new(&item, &shape, &options).block());
+    // A task owns its arguments, and is `async` for the runtime's sake: neither is the
+    // author's choice, so clippy should not ask for another.
+    let allow =
+        function.map(|_| quote!(#[allow(clippy::needless_pass_by_value, clippy::unused_async)]));
     let errors = errors.into_tokens();
-    quote! { #errors #function #marker #block }
+    quote! { #errors #allow #function #marker #block }
 }
 
 /// The uninhabited type with the function's name. Functions and types have separate

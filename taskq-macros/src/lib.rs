@@ -1,9 +1,8 @@
 //! The `#[task]` attribute of taskq. Users have it as `taskq::task`; this crate is a
 //! part of the library that Rust wants in a crate of its own.
 //!
-//! One file for each step: [`args`] reads the options, [`sig`] the function, [`expand`]
-//! writes what comes out, and [`diag`] gathers what is wrong, so that all errors are
-//! told at once.
+//! One file for each step: `args` reads the options, `sig` the function, `expand` writes
+//! what comes out, and `diag` gathers what is wrong, so that all errors are told at once.
 
 mod args;
 mod diag;
@@ -19,6 +18,8 @@ use proc_macro::TokenStream;
 /// the task: `use tasks::send_email` brings both, `send_email(..)` calls the function
 /// here, and `send_email::call(..)`, `send_email::enqueue(..)` and `send_email::NAME`
 /// are about the task.
+///
+/// In a doc link, `fn@send_email` is the function and `enum@send_email` the type.
 ///
 /// # Parameters
 ///

@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
 async fn resize(url: String, db: State<Db>, width: u32) -> Result<Thumb, TaskError> {
     todo!()
 }

@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
 /// Converts a string to uppercase.
 pub async fn to_uppercase(text: String) -> String {
     text.to_uppercase()

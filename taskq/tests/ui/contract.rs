@@ -1,0 +1,18 @@
+//! A contract is the signature that is sent.
+#![allow(unused)]
+
+use taskq::prelude::*;
+
+#[task]
+pub async fn with_context(ctx: Context, url: String) -> u32;
+
+#[task]
+pub async fn with_state(url: String, database: State<u64>, #[inject] other: u8) -> u32;
+
+#[task]
+pub async fn good(url: String) -> u32;
+
+#[task(implements = good)]
+pub async fn of_another(url: String) -> u32;
+
+fn main() {}

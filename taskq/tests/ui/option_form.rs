@@ -1,0 +1,18 @@
+//! How an option is written.
+#![allow(unused)]
+
+use taskq::prelude::*;
+
+#[task("mail.send")]
+async fn positional() {}
+
+#[task(timeout = 30, retries = "5", queue = email)]
+async fn kinds() {}
+
+#[task(retries(5), queue, priority = , retries: 5)]
+async fn shapes() {}
+
+#[task(unique = true, crate = "taskq", implements = "contracts::resize")]
+async fn others() {}
+
+fn main() {}

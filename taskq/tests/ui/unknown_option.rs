@@ -1,0 +1,15 @@
+//! An unknown option is told with the nearest one, and the task is there all the same.
+#![allow(unused)]
+
+use taskq::prelude::*;
+
+#[task(retires = 3)]
+async fn typo() {}
+
+#[task(max_retries = 3, colour = "red")]
+async fn others() {}
+
+fn main() {
+    let _ = typo::call();
+    let _ = others::NAME;
+}
