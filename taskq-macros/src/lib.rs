@@ -19,7 +19,7 @@ use proc_macro::TokenStream;
 /// here, and `send_email::call(..)`, `send_email::enqueue(..)` and `send_email::NAME`
 /// are about the task.
 ///
-/// In a doc link, `fn@send_email` is the function and `enum@send_email` the type.
+/// A doc link must say which it means: `send_email()` or `enum@send_email`.
 ///
 /// # Parameters
 ///

@@ -9,7 +9,7 @@
 use taskq::{TaskError, task};
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// The most bytes that [`repeat_string`] makes: 1 MiB, the usual limit of a
+/// The most bytes that [`repeat_string()`] makes: 1 MiB, the usual limit of a
 /// NATS message, less 16 KiB for the record round the text.
 pub const MAX_REPEATED_BYTES: usize = (1 << 20) - (16 << 10);
 
