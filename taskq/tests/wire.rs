@@ -1,6 +1,6 @@
 //! The messages of Python Taskiq, as it published them (`vectors/taskiq.json`),
 //! are taskq's messages.
-#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panics")]
 
 use serde_json::Value;
 use taskq::{Label, LabelType, TaskMessage};
@@ -32,7 +32,11 @@ fn every_captured_message_decodes_to_its_named_values() {
         let expected = &vector["decoded"];
         let message = TaskMessage::decode(payload.as_bytes()).unwrap();
         assert_eq!(message.id.as_str(), expected["task_id"], "{name}");
-        assert_eq!(message.task, expected["task_name"].as_str().unwrap(), "{name}");
+        assert_eq!(
+            message.task,
+            expected["task_name"].as_str().unwrap(),
+            "{name}"
+        );
         let labels = expected["labels"].as_object().unwrap();
         assert_eq!(message.labels.len(), labels.len(), "{name}");
         for (key, value) in labels {
@@ -110,5 +114,8 @@ fn a_number_larger_than_any_type_survives() {
     let text = r#"{"task_id":"1","task_name":"t","args":[1180591620717411303424123456789]}"#;
     let message = TaskMessage::decode(text.as_bytes()).unwrap();
     let written = String::from_utf8(message.encode()).unwrap();
-    assert!(written.contains("[1180591620717411303424123456789]"), "{written}");
+    assert!(
+        written.contains("[1180591620717411303424123456789]"),
+        "{written}"
+    );
 }

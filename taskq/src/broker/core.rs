@@ -72,7 +72,7 @@ impl Core {
                 Ok(())
             })
             .await
-            .map(|()| ())
+            .copied()
     }
 
     async fn send(&self, publication: Publication) -> Result<Published> {
@@ -142,7 +142,7 @@ impl Broker for Arc<Core> {
     }
 
     fn max_message(&self) -> usize {
-        self.client.server_info().max_payload
+        self.client.max_payload()
     }
 
     fn expect<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Expected>> {

@@ -1,23 +1,27 @@
 //! Who waits for which outcome in this process.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::message::{Outcome, TaskId};
-
-type Slot = watch::Sender<Option<Bytes>>;
 
 /// The waiters of one broker.
 #[derive(Debug, Default)]
-pub(super) struct Waiters(Mutex<HashMap<TaskId, Slot>>);
+pub(super) struct Waiters(Mutex<HashMap<TaskId, Arc<Slot>>>);
+
+/// Where an outcome is put for those who wait for it.
+#[derive(Debug, Default)]
+struct Slot {
+    outcome: OnceLock<Bytes>,
+    filled: Notify,
+}
 
 impl Waiters {
-    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Slot>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -27,32 +31,21 @@ impl Waiters {
         id: &TaskId,
         keep: Option<Box<dyn Send + Sync>>,
     ) -> Expected {
-        let seen = match self.lock().entry(id.clone()) {
-            Entry::Occupied(entry) => entry.get().subscribe(),
-            Entry::Vacant(entry) => {
-                let (slot, seen) = watch::channel(None);
-                entry.insert(slot);
-                seen
-            }
-        };
+        let slot = Arc::clone(self.lock().entry(id.clone()).or_default());
         Expected {
             id: id.clone(),
-            seen: Some(seen),
+            slot,
             waiters: Arc::clone(self),
-            keep,
+            _keep: keep,
         }
     }
 
     /// Gives an outcome to whoever waits for it. The first one counts.
     pub(super) fn deliver(&self, id: &TaskId, outcome: &[u8]) {
-        if let Some(slot) = self.lock().get(id) {
-            slot.send_if_modified(|seen| {
-                let first = seen.is_none();
-                if first {
-                    *seen = Some(Bytes::copy_from_slice(outcome));
-                }
-                first
-            });
+        if let Some(slot) = self.lock().get(id)
+            && slot.outcome.set(Bytes::copy_from_slice(outcome)).is_ok()
+        {
+            slot.filled.notify_waiters();
         }
     }
 
@@ -60,7 +53,7 @@ impl Waiters {
     pub(super) fn open(&self) -> Vec<TaskId> {
         self.lock()
             .iter()
-            .filter(|(_, slot)| slot.borrow().is_none())
+            .filter(|(_, slot)| slot.outcome.get().is_none())
             .map(|(id, _)| id.clone())
             .collect()
     }
@@ -69,49 +62,38 @@ impl Waiters {
 /// An outcome that will be seen when it is recorded, or that has been.
 pub(crate) struct Expected {
     id: TaskId,
-    seen: Option<watch::Receiver<Option<Bytes>>>,
+    slot: Arc<Slot>,
     waiters: Arc<Waiters>,
     /// A subscription that lasts as long as the wait.
-    keep: Option<Box<dyn Send + Sync>>,
+    _keep: Option<Box<dyn Send + Sync>>,
 }
 
 impl Expected {
     /// Waits for the outcome, however long that takes.
     pub(crate) async fn outcome(&self) -> Result<Outcome> {
-        let closed = || {
-            Error::new(
-                ErrorKind::Closed,
-                format!("the client was closed while it waited for task {}", self.id),
-            )
-        };
-        let mut seen = self.seen.clone().ok_or_else(closed)?;
-        let outcome = seen
-            .wait_for(Option::is_some)
-            .await
-            .map_err(|_| closed())?
-            .clone();
-        Outcome::decode(&outcome.unwrap_or_default())
+        loop {
+            // Listening first and looking then leaves no gap.
+            let filled = self.slot.filled.notified();
+            if let Some(outcome) = self.slot.outcome.get() {
+                return Outcome::decode(outcome);
+            }
+            filled.await;
+        }
     }
 
     /// Whether the outcome is here already.
     pub(crate) fn is_here(&self) -> bool {
-        self.seen
-            .as_ref()
-            .is_some_and(|seen| seen.borrow().is_some())
+        self.slot.outcome.get().is_some()
     }
 }
 
 impl Drop for Expected {
     fn drop(&mut self) {
         let mut waiters = self.waiters.lock();
-        self.seen = None;
-        if let Entry::Occupied(entry) = waiters.entry(self.id.clone())
-            && entry.get().receiver_count() == 0
-        {
-            entry.remove();
+        // The map's own and this one.
+        if Arc::strong_count(&self.slot) == 2 {
+            waiters.remove(&self.id);
         }
-        drop(waiters);
-        self.keep = None;
     }
 }
 
@@ -138,7 +120,7 @@ mod tests {
         waiters.deliver(&id, b"another");
         assert!(one.is_here() && two.is_here());
         let error = one.outcome().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Undecodable);
+        assert_eq!(error.kind(), crate::ErrorKind::Undecodable);
         assert_eq!(
             error.to_string(),
             two.outcome().await.unwrap_err().to_string()

@@ -65,11 +65,13 @@ impl Executor {
             Err(error) => return self.bury_undecodable(delivery, &error.to_string()),
         };
         let Some(task) = self.registry.get(&message.task) else {
-            return self.pass_on(delivery, message).await;
+            return Box::pin(self.pass_on(delivery, message)).await;
         };
+        // What is seldom taken is boxed: thousands of these futures live at
+        // once, and all are as large as their largest part.
         let mut refunds = 0;
         if delivery.receipt.deliveries > 1 {
-            match self.history(&message.id).await {
+            match Box::pin(self.history(&message.id)).await {
                 History {
                     outcome: Some(outcome),
                     ..
@@ -164,7 +166,7 @@ impl Executor {
         let Some(timeout) = timeout else {
             return running.await;
         };
-        match tokio::time::timeout(timeout, running).await {
+        match Box::pin(tokio::time::timeout(timeout, running)).await {
             Ok(returned) => returned,
             Err(_) => {
                 // A blocking task cannot be stopped, only be told.

@@ -154,7 +154,7 @@ impl Broker for JetStream {
     }
 
     fn max_message(&self) -> usize {
-        self.client.server_info().max_payload
+        self.client.max_payload()
     }
 
     fn expect<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Expected>> {

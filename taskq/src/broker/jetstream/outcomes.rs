@@ -40,7 +40,7 @@ impl JetStream {
                 Ok(())
             })
             .await
-            .map(|()| ())
+            .copied()
     }
 
     async fn subscribe(&self, subject: String) -> Result<Subscriber> {
@@ -65,11 +65,13 @@ impl JetStream {
     }
 
     pub(super) async fn expect_outcome(&self, id: &TaskId) -> Result<Expected> {
-        if id.origin() == self.origin {
-            self.listen().await?;
-            return Ok(self.waiters.expect(id, None));
+        if id.origin() != self.origin {
+            return Box::pin(self.follow(id)).await;
         }
-        self.follow(id).await
+        if !self.listening.initialized() {
+            Box::pin(self.listen()).await?;
+        }
+        Ok(self.waiters.expect(id, None))
     }
 
     pub(super) async fn attach_to(&self, id: &TaskId) -> Result<Expected> {
@@ -187,7 +189,7 @@ impl Pairs {
         let Some(broker) = self.broker.upgrade() else {
             return false;
         };
-        let Some(reply) = outcome.reply.as_ref().map(|reply| reply.as_str()) else {
+        let Some(reply) = outcome.reply.as_ref().map(async_nats::Subject::as_str) else {
             // Stored by somebody who wants no ack: the record will tell.
             self.doubt(last_token(&outcome.subject));
             return true;

@@ -205,7 +205,7 @@ impl Pipe {
 
     /// Ends the waits for a subject that the server has refused.
     pub(in crate::broker) fn deny(&self, subject: &str) {
-        self.0.end_where(Refusal::Denied, |waiting| {
+        self.0.end_where(&Refusal::Denied, |waiting| {
             waiting.subject.as_str() == subject
         });
     }
@@ -223,7 +223,7 @@ impl Shared {
         }
     }
 
-    fn end_where(&self, refusal: Refusal, ended: impl Fn(&Waiting) -> bool) {
+    fn end_where(&self, refusal: &Refusal, ended: impl Fn(&Waiting) -> bool) {
         let over: Vec<Waiting> = self
             .waiting()
             .extract_if(|_, waiting| ended(waiting))
@@ -248,7 +248,7 @@ async fn take_acks(shared: std::sync::Weak<Shared>, mut acks: async_nats::Subscr
             ack = acks.next() => {
                 let Some(shared) = shared.upgrade() else { return };
                 let Some(ack) = ack else {
-                    shared.end_where(Refusal::Closed, |_| true);
+                    shared.end_where(&Refusal::Closed, |_| true);
                     return;
                 };
                 take_ack(&shared, &ack);
@@ -260,7 +260,7 @@ async fn take_acks(shared: std::sync::Weak<Shared>, mut acks: async_nats::Subscr
             _ = tick.tick() => {
                 let Some(shared) = shared.upgrade() else { return };
                 let now = Instant::now();
-                shared.end_where(Refusal::Unanswered, |waiting| waiting.until <= now);
+                shared.end_where(&Refusal::Unanswered, |waiting| waiting.until <= now);
             }
         }
     }

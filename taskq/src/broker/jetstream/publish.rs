@@ -20,13 +20,33 @@ const PUBLISH_BUDGET: Duration = Duration::from_secs(15);
 const ORPHAN_AGE: Duration = Duration::from_secs(10);
 
 impl JetStream {
+    /// The common case, in a future of its own: those of all that may go
+    /// wrong are large, and a thousand calls are under way at once.
     pub(super) async fn publish_message(&self, publication: Publication) -> Result<Published> {
+        let plain = !publication.named && publication.due.is_none() && publication.lock.is_none();
+        if !plain {
+            return Box::pin(self.publish_with_care(publication)).await;
+        }
+        let subject = self.layout.names.work(
+            &publication.queue,
+            publication.priority,
+            &publication.task,
+            &publication.id,
+        );
+        let sent = self.pipe.publish(subject, None, publication.body.clone());
+        match sent.await {
+            Ok(_) => Ok(Published::Accepted),
+            Err(refusal) => Box::pin(self.send_on(&publication, Some(refusal))).await,
+        }
+    }
+
+    async fn publish_with_care(&self, publication: Publication) -> Result<Published> {
         if let Some(lock) = &publication.lock
             && let Some(holder) = self.acquire(lock, &publication.id).await?
         {
             return Ok(Published::Existing(holder));
         }
-        let sent = self.send_once(&publication).await;
+        let sent = self.send_on(&publication, None).await;
         if sent.is_err()
             && let Some(lock) = &publication.lock
         {
@@ -41,30 +61,31 @@ impl JetStream {
     /// Publishes so that a repetition is recognised. The first try of an id
     /// that nobody has used carries no header at all; a later one asks the
     /// server to refuse what it has.
-    async fn send_once(&self, publication: &Publication) -> Result<Published> {
+    async fn send_on(
+        &self,
+        publication: &Publication,
+        mut refused: Option<Refusal>,
+    ) -> Result<Published> {
         let what = || format!("sending task {} ({})", publication.id, publication.task);
         let started = tokio::time::Instant::now();
         let mut may_be_there = publication.named;
         let mut pause = Duration::from_millis(20);
         loop {
-            if may_be_there && self.is_known(publication).await? {
-                return Ok(if publication.named {
-                    Published::Existing(publication.id.clone())
-                } else {
-                    Published::Accepted
-                });
-            }
-            let refusal = match self.send(publication, may_be_there).await {
-                Ok(_) => return Ok(Published::Accepted),
-                Err(refusal) => refusal,
+            let refusal = match refused.take() {
+                Some(refusal) => refusal,
+                None => {
+                    if may_be_there && self.is_known(publication).await? {
+                        return Ok(publication.known());
+                    }
+                    match self.send(publication, may_be_there).await {
+                        Ok(_) => return Ok(Published::Accepted),
+                        Err(refusal) => refusal,
+                    }
+                }
             };
             match &refusal {
                 refusal if may_be_there && refusal.is_wrong_last_sequence() => {
-                    return Ok(if publication.named {
-                        Published::Existing(publication.id.clone())
-                    } else {
-                        Published::Accepted
-                    });
+                    return Ok(publication.known());
                 }
                 Refusal::NobodyThere => {
                     // Usually the first message of a queue.
@@ -220,6 +241,18 @@ impl JetStream {
                 )
                 .with_source(error)
             })
+    }
+}
+
+impl Publication {
+    /// What to tell the sender of a message that the broker has: a chosen
+    /// id was sent before, any other only by this very call.
+    fn known(&self) -> Published {
+        if self.named {
+            Published::Existing(self.id.clone())
+        } else {
+            Published::Accepted
+        }
     }
 }
 

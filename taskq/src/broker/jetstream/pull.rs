@@ -135,7 +135,7 @@ impl Pulls {
     fn shares(&self, room: usize, now: Instant) -> Vec<usize> {
         let is_recent = |lane: &Lane| lane.gave.is_some_and(|at| now - at < RECENT);
         let waiting = || self.lanes.iter().filter(|lane| lane.backlog);
-        let mut weight: usize = waiting().map(|lane| lane.weight()).sum();
+        let mut weight: usize = waiting().map(Lane::weight).sum();
         let mut left = room;
         let mut shares = vec![0; self.lanes.len()];
         for (lane, share) in self.lanes.iter().zip(&mut shares) {

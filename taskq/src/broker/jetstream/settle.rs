@@ -254,13 +254,10 @@ impl Desk {
 
     /// Goes on after a step was answered.
     async fn resume(&self, mut ending: Ending, answer: Answer) {
-        let refusal = match answer {
-            Ok(_) => {
-                ending.steps.pop_front();
-                ending.tries = 0;
-                return self.step(ending).await;
-            }
-            Err(refusal) => refusal,
+        let Err(refusal) = answer else {
+            ending.steps.pop_front();
+            ending.tries = 0;
+            return self.step(ending).await;
         };
         if let Some(Step::Outcome { id, .. }) = ending.steps.front()
             && refusal.is_subject_taken()
