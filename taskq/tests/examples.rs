@@ -1,0 +1,140 @@
+//! Every example runs, ends by itself, and shows what it says it shows: in
+//! memory, and through a real nats-server.
+#![cfg(feature = "worker")]
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use taskq_nats_server::NatsServer;
+
+/// Each example, and what it must print.
+const EXAMPLES: [(&str, &[&str]); 10] = [
+    (
+        "blocking",
+        &[
+            "pong after",
+            "17984 primes",
+            "longer than its timeout of 200ms",
+        ],
+    ),
+    (
+        "bulk",
+        &[
+            "10000 tasks, sum of squares 333283335000",
+            "returned 4",
+            "not sent:",
+            "returned 16",
+        ],
+    ),
+    (
+        "contract",
+        &[
+            "resize(url: String, width: u32) -> Result<String, TaskError>",
+            "a.png?width=80",
+        ],
+    ),
+    (
+        "delay",
+        &[
+            ": scheduled",
+            "all reminded: true",
+            "no sooner than asked: true",
+        ],
+    ),
+    (
+        "hello",
+        &["it returned \"HELLO\"", "called here: \"HELLO\""],
+    ),
+    ("middleware", &["it went well: true", "Ada of acme"]),
+    (
+        "retries",
+        &[
+            "http://a, at attempt 3",
+            "sent to ada@example.com at attempt 2",
+            "failed after 1 attempt",
+            "there is no address",
+        ],
+    ),
+    (
+        "state",
+        &[
+            "without a mailer: the worker cannot be built: task `send_email`",
+            "grace is in",
+            " to alan@example.com",
+        ],
+    ),
+    (
+        "unique",
+        &[
+            "the same task twice: true",
+            "other arguments, another: true",
+            "for tuesday comes the report of monday",
+            "before: false\nthe id was there before: true",
+        ],
+    ),
+    (
+        "untyped",
+        &["\"hahaha\"\n\"hoho\"", "no argument `tines`", "\"hihi\""],
+    ),
+];
+
+#[test]
+fn every_example_runs_without_a_server() {
+    for (name, shows) in EXAMPLES {
+        check(name, shows, command(name).env_remove("NATS_URL").output());
+    }
+}
+
+#[test]
+fn every_example_runs_through_nats() {
+    let server = NatsServer::builder().start().unwrap();
+    for (name, shows) in EXAMPLES {
+        check(
+            name,
+            shows,
+            command(name).env("NATS_URL", server.url()).output(),
+        );
+    }
+}
+
+#[test]
+fn no_example_is_left_out() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let mut there: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|file| Some(file.ok()?.path().file_stem()?.to_str()?.to_owned()))
+        .collect();
+    there.sort();
+    assert_eq!(there, EXAMPLES.map(|(name, _)| name));
+}
+
+/// The built example: cargo builds a package's examples with its tests, and
+/// puts them beside.
+fn command(name: &str) -> Command {
+    let deps = std::env::current_exe().unwrap();
+    let profile: PathBuf = deps.ancestors().nth(2).unwrap().into();
+    let example = profile
+        .join("examples")
+        .join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        example.exists(),
+        "{} is not built; run all tests of the package, or `cargo build -p taskq --examples`",
+        example.display()
+    );
+    Command::new(example)
+}
+
+fn check(name: &str, shows: &[&str], output: std::io::Result<Output>) {
+    let output = output.unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let cried = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{name}: {}\n{told}{cried}",
+        output.status
+    );
+    for part in shows {
+        assert!(told.contains(part), "{name} lacks {part:?}:\n{told}{cried}");
+    }
+}
