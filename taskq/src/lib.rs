@@ -41,6 +41,9 @@
 //!   task ended.
 //! - [`admin`] is for operators.
 //!
+//! The module `guide` has the longer texts: writing tasks, sending and
+//! waiting, running workers.
+//!
 //! # Features
 //!
 //! - `worker` (default): the consuming side. A producer does without it:
@@ -65,6 +68,9 @@ mod worker;
 pub mod admin;
 #[cfg(feature = "cli")]
 pub mod cli;
+// Text only, so a program has no use for it.
+#[cfg(all(any(doc, doctest), feature = "worker"))]
+pub mod guide;
 
 pub use broker::{Mode, QueueDepth, Status};
 pub use client::{Client, ClientBuilder, Enqueue, EnqueueHook, TaskHandle};
@@ -151,3 +157,8 @@ macro_rules! __registration {
         ::core::option::Option::None
     };
 }
+
+/// Compiles the code that the README shows.
+#[cfg(all(doctest, feature = "worker"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

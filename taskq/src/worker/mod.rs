@@ -36,7 +36,6 @@ const MOST_UNCONFIRMED: usize = 8192;
 /// ```no_run
 /// use taskq::prelude::*;
 /// use tasks as _; // the crate of your tasks, named once
-/// # mod tasks {}
 ///
 /// # async fn f() -> taskq::Result<()> {
 /// let client = Client::connect("nats://localhost:4222").await?;

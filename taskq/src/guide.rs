@@ -1,0 +1,19 @@
+//! Guides: one text with the project's `docs` folder, compiled as it stands.
+
+// A link between guides is to a file there, and to a module here: of two
+// definitions of a reference the first counts.
+
+#[doc = "[client.md]: crate::guide::client"]
+#[doc = ""]
+#[doc = include_str!("../../docs/tasks.md")]
+pub mod tasks {}
+
+#[doc = "[tasks.md]: crate::guide::tasks"]
+#[doc = ""]
+#[doc = include_str!("../../docs/client.md")]
+pub mod client {}
+
+#[doc = "[client.md]: crate::guide::client"]
+#[doc = ""]
+#[doc = include_str!("../../docs/worker.md")]
+pub mod worker {}
