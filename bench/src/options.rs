@@ -1,0 +1,63 @@
+//! What is asked for on the command line.
+
+use clap::{Args, Subcommand};
+
+use crate::contender::Contender;
+use crate::part::PartOptions;
+
+/// The options of a comparison.
+///
+/// To be flattened into a [`clap`] command. They bring a hidden subcommand,
+/// by which the program starts its own parts.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Tasks of the enqueue phase, and of the end-to-end phase
+    #[arg(long, env = "TASKQ_BENCH_COUNT", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: u64,
+
+    /// Repetitions, each of which runs every side once
+    #[arg(long, env = "TASKQ_BENCH_REPS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) reps: u32,
+
+    /// Tasks a second of the latency phase
+    #[arg(long, env = "TASKQ_BENCH_RATE", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+
+    /// Tasks of the latency phase
+    #[arg(long, env = "TASKQ_BENCH_LATENCY_COUNT", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) latency_count: u64,
+
+    /// What is measured against the raw loop; the raw loop itself shows the noise
+    #[arg(long, env = "TASKQ_BENCH_AGAINST", value_enum, default_value_t = Contender::Raw)]
+    pub(crate) against: Contender,
+
+    /// Print one JSON object a line instead of a table
+    #[arg(long, env = "TASKQ_BENCH_JSON")]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) load: Load,
+
+    #[command(subcommand)]
+    pub(crate) part: Option<Part>,
+}
+
+/// What one task is, and how many run at once.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Load {
+    /// Tasks that the worker runs at once
+    #[arg(long, env = "TASKQ_BENCH_CONCURRENCY", default_value_t = 256, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=65_536))]
+    pub(crate) concurrency: usize,
+
+    /// Bytes of the raw loop's message; taskq gets the same argument in its own envelope
+    #[arg(long, env = "TASKQ_BENCH_PAYLOAD", default_value_t = 200, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(150..=500_000))]
+    pub(crate) payload: usize,
+}
+
+/// What a process started by the comparison does.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Part {
+    /// Started by the comparison itself.
+    #[command(hide = true)]
+    Part(PartOptions),
+}
