@@ -34,9 +34,11 @@
 //! The server, the producer and the worker share the machine, so a rate says
 //! as much about the machine as about the code; a ratio within one repetition
 //! says more, and the median of several more still. Single ratios of a thing
-//! against itself spread by 10 to 15 % on two cores. `--against raw` shows
-//! that spread on your machine: anything below it is not a finding.
-//! `foreign_cpu` is the share of the machine that other processes used.
+//! against itself spread by 10 to 15 % on two quiet cores, and from 0.6 to 1.3
+//! on two that others used as well (p99 by a factor of four; CPU a task stayed
+//! within 15 %). `--against raw` shows that spread on your machine: anything
+//! below it is not a finding. `foreign_cpu` is the share of the machine that
+//! other processes used.
 
 mod contender;
 mod options;
