@@ -5,15 +5,17 @@ use std::future::Future;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::options::Load;
+use crate::args::Load;
 use crate::part::{Parent, PartOptions, Phase, Report, Role, consume, produce};
-use crate::raw;
+use crate::{library, raw};
 
 /// A way to have tasks done by NATS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Contender {
     /// The loop that one would write with async-nats
     Raw,
+    /// The library, as its user writes it
+    Taskq,
 }
 
 impl Contender {
@@ -21,6 +23,7 @@ impl Contender {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
+            Self::Taskq => "taskq",
         }
     }
 
@@ -28,6 +31,7 @@ impl Contender {
     pub(crate) async fn set_up(self, url: &str) -> Result<()> {
         match self {
             Self::Raw => raw::set_up(url).await,
+            Self::Taskq => library::set_up(url).await,
         }
     }
 
@@ -41,6 +45,8 @@ impl Contender {
         match (self, part.role) {
             (Self::Raw, Role::Producer) => produce::<raw::Producer>(part, load, parent).await,
             (Self::Raw, Role::Worker) => consume::<raw::Worker>(part, load, parent).await,
+            (Self::Taskq, Role::Producer) => produce::<library::Producer>(part, load, parent).await,
+            (Self::Taskq, Role::Worker) => consume::<library::Worker>(part, load, parent).await,
         }
     }
 }
@@ -62,14 +68,14 @@ pub(crate) trait Producer: Sized {
     fn call(&mut self) -> impl Future<Output = Result<()>> + Send + 'static;
 }
 
-/// The consuming side of a contender. One connection.
+/// The consuming side of a contender.
 pub(crate) trait Worker: Sized {
     /// Connects, and is ready for tasks.
     async fn connect(url: &str, load: Load) -> Result<Self>;
 
     /// Runs tasks until `stop` is ready and what was begun is settled. The
     /// number of tasks run.
-    async fn run(self, stop: impl Future<Output = ()>) -> Result<u64>;
+    async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<u64>;
 }
 
 /// Whether a part of this role is there in a phase.

@@ -2,10 +2,10 @@
 //!
 //! A task queue's price is what it adds to the loop that its user would
 //! otherwise write. So both are run here, one after the other against one
-//! nats-server, in rotating order, with the same arguments, the same counts
-//! and the same number of connections, and what is reported first is the ratio.
+//! nats-server, in rotating order, with the same argument, the same counts
+//! and the same concurrency, on connections of the same settings.
 //!
-//! One repetition runs each side through three phases, on streams made anew
+//! One repetition runs each side through four phases, on streams made anew
 //! for each phase:
 //!
 //! | phase | the producer | the worker | gives |
@@ -13,6 +13,7 @@
 //! | enqueue | publishes `count` tasks, and has each acknowledged | is not there | `enqueue_per_s` |
 //! | end to end | publishes `count` tasks, and has each one's outcome | runs as they come | `tasks_per_s`, CPU, memory |
 //! | latency | enqueues at a fixed low rate, each task from the call to its outcome | as above | `p50_ms`, `p99_ms` |
+//! | start | enqueues a task that nobody is there for | is started then | `worker_start_ms`: from the start of its process to the outcome at the producer |
 //!
 //! A smaller repetition goes before the others and is thrown away. Producer
 //! and worker are processes of their own, so that the CPU and the memory of
@@ -29,6 +30,13 @@
 //! It does not do what taskq is for: no retries, no deduplication, no first
 //! writer wins, no queues, no draining.
 //!
+//! # What the taskq side is
+//!
+//! What its user writes: `enqueue_many`, the handles in a list, `result` of
+//! each; a worker with that one task and everything else as it comes. Its
+//! worker has a second connection, for leases, which such short tasks hardly
+//! use.
+//!
 //! # How far to trust it
 //!
 //! The server, the producer and the worker share the machine, so a rate says
@@ -40,8 +48,9 @@
 //! below it is not a finding. `foreign_cpu` is the share of the machine that
 //! other processes used.
 
+mod args;
 mod contender;
-mod options;
+mod library;
 mod part;
 mod process;
 mod raw;
@@ -53,22 +62,32 @@ mod watch;
 
 use anyhow::Result;
 
-pub use options::Options;
+pub use args::Args;
+
+/// What is wrong with measuring this build, if it is.
+const DEBUG_BUILD: Option<&str> = if cfg!(debug_assertions) {
+    Some(
+        "this is a debug build, many times slower than a release build: measure with \
+         `cargo run --release --bin bench`",
+    )
+} else {
+    None
+};
 
 /// Runs the comparison (or, in a process that was started by one, its part).
 ///
 /// The results go to stdout, as a table or as JSON; what is going on goes to
-/// stderr. The program calling this must pass its own options on unchanged:
-/// the parts are started with the arguments of this process and one
-/// subcommand more.
+/// stderr. The parts are started by this program, with the arguments of this
+/// process and one subcommand more: so the flags of [`Args`] must come last on
+/// its command line.
 ///
 /// # Errors
 ///
 /// When there is no nats-server to be had, when a part ends before its time or
 /// gets nowhere, or when stdout is closed.
-pub async fn run(options: Options) -> Result<()> {
-    match options.part {
-        Some(part) => part::run(part, options.load).await,
-        None => rounds::run(&options).await,
+pub async fn run(args: Args) -> Result<()> {
+    match args.part {
+        Some(part) => part::run(part, args.load).await,
+        None => rounds::run(&args).await,
     }
 }

@@ -3,19 +3,19 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use taskq_bench::Options;
+use taskq_bench::Args;
 
 /// Measures taskq beside a raw async-nats loop, on a server of its own.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 struct Cli {
     #[command(flatten)]
-    options: Options,
+    args: Args,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match taskq_bench::run(Cli::parse().options).await {
+    match taskq_bench::run(Cli::parse().args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::args::{Load, Part};
 use crate::contender::{Contender, Producer, Worker};
-use crate::options::{Load, Part};
 
 /// What the process says when it is connected.
 pub(crate) const READY: &str = "ready";
@@ -93,15 +93,20 @@ pub(crate) enum Phase {
     Enqueue,
     EndToEnd,
     Latency,
+    Start,
 }
 
 impl Phase {
+    /// In the order in which a side goes through them.
+    pub(crate) const ALL: [Self; 4] = [Self::Enqueue, Self::EndToEnd, Self::Latency, Self::Start];
+
     /// As on the command line and in the JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Enqueue => "enqueue",
             Self::EndToEnd => "end_to_end",
             Self::Latency => "latency",
+            Self::Start => "start",
         }
     }
 }
@@ -141,7 +146,7 @@ pub(crate) async fn produce<P: Producer>(
 
     let paced = match part.phase {
         Phase::Latency => part.tasks as f64 / f64::from(part.per_second),
-        Phase::Enqueue | Phase::EndToEnd => 0.0,
+        Phase::Enqueue | Phase::EndToEnd | Phase::Start => 0.0,
     };
     let limit = Duration::from_secs_f64(30.0 + paced + part.tasks as f64 / SLOWEST_PER_S);
     let work = timeout(limit, phase(&mut producer, part));
@@ -162,7 +167,7 @@ async fn phase<P: Producer>(producer: &mut P, part: &PartOptions) -> Result<Repo
     };
     match part.phase {
         Phase::Enqueue => producer.enqueue(part.tasks).await?,
-        Phase::EndToEnd => producer.enqueue_and_learn(part.tasks).await?,
+        Phase::EndToEnd | Phase::Start => producer.enqueue_and_learn(part.tasks).await?,
         Phase::Latency => {
             let mut times = paced_calls(producer, part).await?;
             times.sort_unstable();

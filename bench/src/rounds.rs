@@ -1,6 +1,6 @@
 //! The comparison: repetitions of sides of phases.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use async_nats::jetstream;
@@ -8,11 +8,12 @@ use futures::TryStreamExt;
 use taskq_nats_server::NatsServer;
 use tokio::time::sleep;
 
+use crate::DEBUG_BUILD;
+use crate::args::Args;
 use crate::contender::{Contender, takes_part};
-use crate::options::Options;
 use crate::part::{PartOptions, Phase, Role};
 use crate::process::Process;
-use crate::summary::{Measured, Summary};
+use crate::summary::{Measured, Summary, Usage};
 use crate::table;
 use crate::watch::Watch;
 
@@ -32,35 +33,33 @@ struct Side {
 }
 
 /// Runs and reports all of it.
-pub(crate) async fn run(options: &Options) -> Result<()> {
-    if cfg!(debug_assertions) {
-        eprintln!(
-            "bench: this is a debug build, whose clients are many times slower: use --release"
-        );
+pub(crate) async fn run(args: &Args) -> Result<()> {
+    if let Some(warning) = DEBUG_BUILD {
+        eprintln!("bench: {warning}");
     }
     // It blocks, and may fetch a server first.
     let server = tokio::task::spawn_blocking(|| NatsServer::builder().start()).await??;
-    let sides = sides(options.against);
-    let bench = Bench { options, server };
+    let sides = sides(args.against);
+    let bench = Bench { args, server };
     eprintln!(
         "nats-server {}, {} and {}, {} tasks, {} repetitions",
         bench.server.version(),
         sides[0].label,
         sides[1].label,
-        options.count,
-        options.reps
+        args.count,
+        args.reps
     );
 
     for side in sides {
         bench.repetition(0, side).await?;
     }
     let mut measured = Vec::new();
-    for rep in 1..=options.reps {
+    for rep in 1..=args.reps {
         let mut order = sides;
         order.rotate_left(rep as usize % sides.len());
         for side in order {
             for one in bench.repetition(rep, side).await? {
-                match options.json {
+                match args.json {
                     true => println!("{}", serde_json::to_string(&one)?),
                     false => eprintln!("{one}"),
                 }
@@ -70,7 +69,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     }
 
     let summary = Summary::of(&measured, [sides[0].label, sides[1].label]);
-    match options.json {
+    match args.json {
         true => println!("{}", summary.json()?),
         false => println!("{}", table::render(&summary)),
     }
@@ -82,6 +81,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 fn sides(against: Contender) -> [Side; 2] {
     let label = match against {
         Contender::Raw => "raw_again",
+        Contender::Taskq => against.name(),
     };
     let raw = Contender::Raw;
     [
@@ -98,7 +98,7 @@ fn sides(against: Contender) -> [Side; 2] {
 
 /// A server to measure on.
 struct Bench<'a> {
-    options: &'a Options,
+    args: &'a Args,
     server: NatsServer,
 }
 
@@ -106,8 +106,13 @@ impl Bench<'_> {
     /// Runs a side through all phases. Repetition 0 is the warm-up.
     async fn repetition(&self, rep: u32, side: Side) -> Result<Vec<Measured>> {
         let mut measured = Vec::new();
-        for phase in [Phase::Enqueue, Phase::EndToEnd, Phase::Latency] {
-            let one = self.measure(rep, side, phase).await;
+        for phase in Phase::ALL {
+            let one = match phase {
+                Phase::Start => self.measure_start(rep, side).await,
+                Phase::Enqueue | Phase::EndToEnd | Phase::Latency => {
+                    self.measure(rep, side, phase).await
+                }
+            };
             measured.push(one.with_context(|| {
                 format!("{} of {}, repetition {rep}", phase.name(), side.label)
             })?);
@@ -115,25 +120,55 @@ impl Bench<'_> {
         Ok(measured)
     }
 
-    /// Runs a side through a phase, on streams made anew.
-    async fn measure(&self, rep: u32, side: Side, phase: Phase) -> Result<Measured> {
-        let (count, most) = match phase {
-            Phase::Latency => (self.options.latency_count, WARM_UP_LATENCY_COUNT),
-            Phase::Enqueue | Phase::EndToEnd => (self.options.count, WARM_UP_COUNT),
-        };
-        let tasks = if rep == 0 { count.min(most) } else { count };
-        let url = self.server.url();
-        delete_streams(url).await?;
-        side.contender.set_up(url).await?;
+    /// Makes the streams of a side anew.
+    async fn set_up(&self, side: Side) -> Result<()> {
+        delete_streams(self.server.url()).await?;
+        side.contender.set_up(self.server.url()).await
+    }
 
-        let part = |role| PartOptions {
+    /// A part of a side.
+    fn part(&self, side: Side, role: Role, phase: Phase, tasks: u64) -> PartOptions {
+        PartOptions {
             contender: side.contender,
             role,
             phase,
             tasks,
-            per_second: self.options.rate,
-            url: url.to_owned(),
+            per_second: self.args.rate,
+            url: self.server.url().to_owned(),
+        }
+    }
+
+    /// Times a worker from its start until the outcome of a task that waits
+    /// for one.
+    async fn measure_start(&self, rep: u32, side: Side) -> Result<Measured> {
+        self.set_up(side).await?;
+        let part = |role| self.part(side, role, Phase::Start, 1);
+        let mut producer = Process::start(&part(Role::Producer)).await?;
+        producer.tell().await?;
+        sleep(SETTLE).await;
+
+        let begin = Instant::now();
+        let mut worker = Process::start(&part(Role::Worker)).await?;
+        let mut report = producer.report().await?;
+        report.seconds = begin.elapsed().as_secs_f64();
+        worker.tell().await?;
+        worker.report().await?;
+        producer.end().await?;
+        worker.end().await?;
+        let (phase, usage) = (Phase::Start, Usage::default());
+        Ok(Measured::new(rep, side.label, phase, &report, usage, None))
+    }
+
+    /// Runs a side through another phase.
+    async fn measure(&self, rep: u32, side: Side, phase: Phase) -> Result<Measured> {
+        let (count, most) = match phase {
+            Phase::Latency => (self.args.latency_count, WARM_UP_LATENCY_COUNT),
+            Phase::Enqueue | Phase::EndToEnd => (self.args.count, WARM_UP_COUNT),
+            Phase::Start => (1, 1),
         };
+        let tasks = if rep == 0 { count.min(most) } else { count };
+        self.set_up(side).await?;
+        let part = |role| self.part(side, role, phase, tasks);
         let mut worker = match takes_part(Role::Worker, phase) {
             true => Some(Process::start(&part(Role::Worker)).await?),
             false => None,

@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::DEBUG_BUILD;
 use crate::part::{Phase, Report};
 
 /// A side's way through one phase.
@@ -86,6 +87,7 @@ impl fmt::Display for Measured {
         write!(f, "{rep} {side} {}: ", phase.name())?;
         match (self.p50_ms, self.p99_ms) {
             (Some(p50), Some(p99)) => write!(f, "p50 {p50:.2} ms, p99 {p99:.2} ms"),
+            _ if self.phase == Phase::Start => write!(f, "{:.1} ms", self.seconds * 1e3),
             _ => write!(f, "{:.0}/s", self.per_s),
         }
     }
@@ -95,7 +97,7 @@ impl fmt::Display for Measured {
 pub(crate) type Number = fn(&Measured) -> Option<f64>;
 
 /// The phase and the number that each key of a side stands for.
-const KEYS: [(&str, Phase, Number); 6] = [
+const KEYS: [(&str, Phase, Number); 11] = [
     ("enqueue_per_s", Phase::Enqueue, |m| Some(m.per_s)),
     ("tasks_per_s", Phase::EndToEnd, |m| Some(m.per_s)),
     ("p50_ms", Phase::Latency, |m| m.p50_ms),
@@ -114,6 +116,19 @@ const KEYS: [(&str, Phase, Number); 6] = [
         } = m.processes;
         Some(server.cpu_us_per_task? + producer.cpu_us_per_task? + worker.cpu_us_per_task?)
     }),
+    ("server_cpu_us_per_task", Phase::EndToEnd, |m| {
+        m.processes.server.cpu_us_per_task
+    }),
+    ("producer_cpu_us_per_task", Phase::EndToEnd, |m| {
+        m.processes.producer.cpu_us_per_task
+    }),
+    ("worker_cpu_us_per_task", Phase::EndToEnd, |m| {
+        m.processes.worker.cpu_us_per_task
+    }),
+    ("worker_idle_rss_mb", Phase::EndToEnd, |m| {
+        m.processes.worker.rss_idle_mb
+    }),
+    ("worker_start_ms", Phase::Start, |m| Some(m.seconds * 1e3)),
 ];
 
 /// The keys of the ratios, and of which numbers they are.
@@ -198,8 +213,8 @@ impl<'a> Summary<'a> {
         shares.max_by(f64::total_cmp)
     }
 
-    /// `{"raw":{..},"<side>":{..},"ratio":{..},"ratio_range":{..}}`, on one
-    /// line. Medians; `null` for what the system does not tell.
+    /// `{"raw":{..},"<side>":{..},"ratio":{..},"ratio_range":{..},"build":".."}`,
+    /// on one line. Medians; `null` for what the system does not tell.
     pub(crate) fn json(&self) -> Result<String> {
         let mut all = Map::new();
         for side in self.sides {
@@ -219,6 +234,8 @@ impl<'a> Summary<'a> {
         let ranges = ratios().map(|(name, ratio)| (name, json!(ratio.map(|r| [r.min, r.max]))));
         all.insert("ratio".into(), Value::Object(medians.collect()));
         all.insert("ratio_range".into(), Value::Object(ranges.collect()));
+        let build = DEBUG_BUILD.map_or("release", |_| "debug");
+        all.insert("build".into(), build.into());
         Ok(serde_json::to_string(&all)?)
     }
 }
@@ -278,6 +295,8 @@ mod tests {
             measured(1, "taskq", Phase::EndToEnd, 4.0),
             measured(1, "raw", Phase::Latency, 1.0),
             measured(1, "taskq", Phase::Latency, 3.0),
+            measured(1, "raw", Phase::Start, 0.01),
+            measured(1, "taskq", Phase::Start, 0.02),
         ];
         let json = Summary::of(&measured, ["raw", "taskq"]).json().unwrap();
         let json: Value = serde_json::from_str(&json).unwrap();
@@ -288,6 +307,11 @@ mod tests {
             "p99_ms": 6.0,
             "rss_mb": null,
             "cpu_us_per_task": null,
+            "server_cpu_us_per_task": null,
+            "producer_cpu_us_per_task": null,
+            "worker_cpu_us_per_task": null,
+            "worker_idle_rss_mb": null,
+            "worker_start_ms": 20.0,
         });
         assert_eq!(json["taskq"], taskq);
         assert_eq!(json["raw"]["tasks_per_s"], 1_000.0);

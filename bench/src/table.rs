@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use crate::DEBUG_BUILD;
 use crate::part::Phase;
 use crate::summary::{Measured, Number, Spread, Summary, Used};
 
@@ -9,11 +10,14 @@ use crate::summary::{Measured, Number, Spread, Summary, Used};
 const LOUD: f64 = 0.10;
 
 /// A name, the phase it is measured in, its decimals, and where it is found.
-const ROWS: [(&str, Phase, usize, Number); 13] = [
+const ROWS: [(&str, Phase, usize, Number); 14] = [
     ("enqueue /s", Phase::Enqueue, 0, |m| Some(m.per_s)),
     ("end to end tasks/s", Phase::EndToEnd, 0, |m| Some(m.per_s)),
     ("latency p50, ms", Phase::Latency, 2, |m| m.p50_ms),
     ("latency p99, ms", Phase::Latency, 2, |m| m.p99_ms),
+    ("worker start to first outcome, ms", Phase::Start, 1, |m| {
+        Some(m.seconds * 1e3)
+    }),
     ("CPU of server, µs a task", Phase::EndToEnd, 1, |m| {
         server(m).cpu_us_per_task
     }),
@@ -82,6 +86,9 @@ pub(crate) fn render(summary: &Summary<'_>) -> String {
         text.push_str(&format!(
             "\nOther processes used up to {percent:.0} % of the machine: repeat it on a quiet one."
         ));
+    }
+    if let Some(warning) = DEBUG_BUILD {
+        text.push_str(&format!("\nWarning: {warning}"));
     }
     text
 }

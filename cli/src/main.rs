@@ -43,6 +43,8 @@ enum Command {
     Queues(list::Args),
     /// Looks for what is wrong and says what to do; exits 1 when something does not work
     Doctor(list::Args),
+    /// Measures taskq beside a raw async-nats loop, on a server of its own
+    Bench(taskq_bench::Args),
     /// A worker that ends with the process that started it
     #[command(hide = true, name = local::WORKER_COMMAND)]
     LocalWorker(taskq_worker::Args),
@@ -115,6 +117,11 @@ fn on_runtime(command: Command) -> anyhow::Result<ExitCode> {
             Command::Workers(args) => list::workers(args).await,
             Command::Queues(args) => list::queues(args).await,
             Command::Doctor(args) => list::doctor(args).await,
+            Command::Bench(args) => match taskq_bench::run(args).await {
+                Ok(()) => Ok(ExitCode::SUCCESS),
+                // Which phase of which side failed is in the chain.
+                Err(error) => Err(anyhow::anyhow!("{error:#}")),
+            },
             Command::LocalWorker(_) => Ok(ExitCode::SUCCESS),
         }
     });

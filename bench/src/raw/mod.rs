@@ -9,6 +9,7 @@ use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::{self, stream};
 
 pub(crate) use producer::Producer;
+pub(crate) use wire::text;
 pub(crate) use worker::Worker;
 
 /// The stream of tasks, its one subject, and the consumer that workers share.

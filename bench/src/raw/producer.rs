@@ -11,10 +11,10 @@ use futures::StreamExt;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::wire::{Outcome, Task, text};
+use super::wire::{NAME_LENGTH, Outcome, Task, text};
 use super::{WINDOW, WORK_SUBJECT, done_subject};
+use crate::args::Load;
 use crate::contender;
-use crate::options::Load;
 
 /// Who waits for which outcome.
 type Waiting = Arc<Mutex<HashMap<Uuid, oneshot::Sender<()>>>>;
@@ -35,12 +35,12 @@ pub(crate) struct Producer {
 impl contender::Producer for Producer {
     async fn connect(url: &str, load: Load) -> Result<Self> {
         let client = async_nats::connect(url).await?;
-        let name = Uuid::new_v4().simple().to_string()[..8].to_owned();
+        let name = Uuid::new_v4().simple().to_string()[..NAME_LENGTH].to_owned();
         let outcomes = client.subscribe(done_subject(&name, "*")).await?;
         // The server must know of the subscription before the first task runs.
         client.flush().await?;
         Ok(Self {
-            text: text(&name, load.payload)?,
+            text: text(load.payload)?,
             jetstream: jetstream::new(client),
             name,
             outcomes: Some(outcomes),

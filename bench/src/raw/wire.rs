@@ -7,6 +7,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// Letters of a producer's name.
+pub(super) const NAME_LENGTH: usize = 8;
+
 /// A task as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Task<'a> {
@@ -52,8 +55,8 @@ pub(super) fn now() -> u64 {
 }
 
 /// A text that makes a task's message `payload` bytes long.
-pub(super) fn text(producer: &str, payload: usize) -> Result<String> {
-    let envelope = Task::new(producer, "").encode()?.len();
+pub(crate) fn text(payload: usize) -> Result<String> {
+    let envelope = Task::new(&"n".repeat(NAME_LENGTH), "").encode()?.len();
     let words = "the quick brown fox jumps over the lazy dog ";
     let letters = words.chars().cycle();
     Ok(letters.take(payload.saturating_sub(envelope)).collect())
@@ -66,8 +69,8 @@ mod tests {
     #[test]
     fn a_message_is_as_long_as_asked_for() {
         for payload in [150, 200, 10_000] {
-            let text = text("abcdef", payload).unwrap();
-            let message = Task::new("abcdef", &text).encode().unwrap();
+            let text = text(payload).unwrap();
+            let message = Task::new("abcdefgh", &text).encode().unwrap();
             assert_eq!(message.len(), payload);
         }
     }

@@ -15,8 +15,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::wire::{Outcome, Task, now};
 use super::{BATCH, CONSUMER, WINDOW, WORK_STREAM, done_subject};
+use crate::args::Load;
 use crate::contender;
-use crate::options::Load;
 
 /// How many ended tasks the finisher takes up at a time.
 const ENDED_AT_ONCE: usize = 256;
@@ -57,7 +57,7 @@ impl contender::Worker for Worker {
         })
     }
 
-    async fn run(mut self, stop: impl Future<Output = ()>) -> Result<u64> {
+    async fn run(mut self, stop: impl Future<Output = ()> + Send) -> Result<u64> {
         let slots = Arc::new(Semaphore::new(self.concurrency));
         let (ended, end) = mpsc::channel(WINDOW);
         let mut finisher = tokio::spawn(finish(self.jetstream, end));

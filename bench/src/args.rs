@@ -1,16 +1,16 @@
 //! What is asked for on the command line.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use crate::contender::Contender;
 use crate::part::PartOptions;
 
-/// The options of a comparison.
+/// The flags of a comparison.
 ///
-/// To be flattened into a [`clap`] command. They bring a hidden subcommand,
+/// For a [`clap`] command. They bring a hidden subcommand,
 /// by which the program starts its own parts.
-#[derive(Debug, Clone, Args)]
-pub struct Options {
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
     /// Tasks of the enqueue phase, and of the end-to-end phase
     #[arg(long, env = "TASKQ_BENCH_COUNT", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: u64,
@@ -28,7 +28,7 @@ pub struct Options {
     pub(crate) latency_count: u64,
 
     /// What is measured against the raw loop; the raw loop itself shows the noise
-    #[arg(long, env = "TASKQ_BENCH_AGAINST", value_enum, default_value_t = Contender::Raw)]
+    #[arg(long, env = "TASKQ_BENCH_AGAINST", value_enum, default_value_t = Contender::Taskq)]
     pub(crate) against: Contender,
 
     /// Print one JSON object a line instead of a table
@@ -43,7 +43,7 @@ pub struct Options {
 }
 
 /// What one task is, and how many run at once.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Load {
     /// Tasks that the worker runs at once
     #[arg(long, env = "TASKQ_BENCH_CONCURRENCY", default_value_t = 256, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=65_536))]
