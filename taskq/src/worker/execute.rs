@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use futures::future::{AbortHandle, Abortable};
+use futures::future::{AbortHandle, AbortRegistration, Abortable};
 use serde_json::value::RawValue;
 use tower::ServiceExt as _;
 
@@ -88,16 +88,48 @@ impl Executor {
                 history => refunds = history.refunds,
             }
         }
-        self.attempt(task, message, delivery, refunds).await;
+        let (started, job, registration) = self.start(task, message, delivery, refunds);
+        let running = async {
+            let job = job?;
+            let attempt = Arc::clone(&started.attempt);
+            match started.policy.timeout {
+                None => self.call(attempt, job).await,
+                Some(timeout) => Box::pin(self.call_within(timeout, attempt, job)).await,
+            }
+        };
+        let running = AssertUnwindSafe(running).catch_unwind();
+        let result = Abortable::new(running, registration).await;
+        if self
+            .active()
+            .remove(&started.delivery.receipt.lease)
+            .is_none()
+        {
+            // Handed back while it ran; what it gives comes too late.
+            return;
+        }
+        match result {
+            Ok(Ok(Ok(value))) => self.succeed(*started, value),
+            Ok(Ok(Err(error))) => self.fail(*started, &error),
+            Ok(Err(panic)) => {
+                let text = panic_text(panic.as_ref());
+                self.fail(
+                    *started,
+                    &TaskError::of_kind(FailureKind::Panic, format!("the task panicked: {text}")),
+                );
+            }
+            Err(_aborted) => {}
+        }
     }
 
-    async fn attempt(
+    /// Makes an attempt of a delivery. What it needs until its end is boxed,
+    /// so that the futures that wait for the task stay small.
+    fn start(
         &self,
         task: &'static Registration,
         message: TaskMessage,
         delivery: Delivery,
         refunds: u32,
-    ) {
+    ) -> (Box<Started>, Result<Job, TaskError>, AbortRegistration) {
         let policy = Policy::of(&task.options, &message.labels);
         let earlier = (delivery.receipt.deliveries - 1).saturating_sub(refunds);
         let attempt = Arc::new(Attempt {
@@ -112,9 +144,8 @@ impl Executor {
             cancelled: OnceLock::new(),
         });
         let (abort, registration) = AbortHandle::new_pair();
-        let lease = delivery.receipt.lease;
         self.active().insert(
-            lease,
+            delivery.receipt.lease,
             Active {
                 attempt: Arc::clone(&attempt),
                 receipt: delivery.receipt.clone(),
@@ -123,50 +154,38 @@ impl Executor {
             },
         );
         self.stats.count_start();
-        let started = Started {
-            attempt: Arc::clone(&attempt),
-            policy,
-            delivery,
-            since: Instant::now(),
-        };
+        let since = Instant::now();
         let invocation = Invocation {
             attempt: Arc::clone(&attempt),
             arguments: message.arguments,
             states: Arc::clone(&self.states),
         };
-        let running = AssertUnwindSafe(self.run(task, invocation, policy.timeout)).catch_unwind();
-        let result = Abortable::new(running, registration).await;
-        if self.active().remove(&lease).is_none() {
-            // Handed back while it ran; what it gives comes too late.
-            return;
-        }
-        match result {
-            Ok(Ok(Ok(value))) => self.succeed(started, value),
-            Ok(Ok(Err(error))) => self.fail(started, &error),
-            Ok(Err(panic)) => {
+        // The user's code may decode, and so panic, here too.
+        let job = std::panic::catch_unwind(AssertUnwindSafe(|| (task.run)(invocation)))
+            .unwrap_or_else(|panic| {
                 let text = panic_text(panic.as_ref());
-                self.fail(
-                    started,
-                    &TaskError::of_kind(FailureKind::Panic, format!("the task panicked: {text}")),
-                );
-            }
-            Err(_aborted) => {}
-        }
+                Err(TaskError::of_kind(
+                    FailureKind::Panic,
+                    format!("the task panicked before it ran: {text}"),
+                ))
+            });
+        let started = Started {
+            attempt,
+            policy,
+            delivery,
+            since,
+        };
+        (Box::new(started), job, registration)
     }
 
-    async fn run(
+    async fn call_within(
         &self,
-        task: &'static Registration,
-        invocation: Invocation,
-        timeout: Option<Duration>,
+        timeout: Duration,
+        attempt: Arc<Attempt>,
+        job: Job,
     ) -> Result<Box<RawValue>, TaskError> {
-        let attempt = Arc::clone(&invocation.attempt);
-        let job = (task.run)(invocation)?;
         let running = self.call(Arc::clone(&attempt), job);
-        let Some(timeout) = timeout else {
-            return running.await;
-        };
-        match Box::pin(tokio::time::timeout(timeout, running)).await {
+        match tokio::time::timeout(timeout, running).await {
             Ok(returned) => returned,
             Err(_) => {
                 // A blocking task cannot be stopped, only be told.

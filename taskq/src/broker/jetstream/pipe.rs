@@ -14,7 +14,7 @@ use async_nats::{Client, HeaderMap, Message, StatusCode, Subject};
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -119,7 +119,9 @@ impl Refusal {
 pub(in crate::broker) struct Pipe(Arc<Shared>);
 
 struct Shared {
-    client: Client,
+    /// To the task that writes to the connection. Unbounded: whoever sends
+    /// awaits the ack, or counts what is not acked.
+    outbound: mpsc::UnboundedSender<Outbound>,
     /// Reply subjects are this and a number.
     replies: String,
     next: AtomicU64,
@@ -132,6 +134,15 @@ struct Waiting {
     on_answer: OnAnswer,
 }
 
+/// A publication on its way to the connection.
+struct Outbound {
+    key: u64,
+    subject: Subject,
+    reply: String,
+    headers: Option<HeaderMap>,
+    body: Bytes,
+}
+
 impl Pipe {
     /// Takes acks on `replies.>` from now on, until the last clone is gone.
     pub(in crate::broker) async fn open(client: Client, replies: String) -> Result<Self> {
@@ -139,19 +150,21 @@ impl Pipe {
             .subscribe(format!("{replies}.>"))
             .await
             .map_err(|error| Error::new(ErrorKind::Closed, format!("cannot subscribe: {error}")))?;
+        let (outbound, publications) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
-            client,
+            outbound,
             replies,
             next: AtomicU64::new(0),
             waiting: Mutex::default(),
         });
         tokio::spawn(take_acks(Arc::downgrade(&shared), acks));
+        tokio::spawn(write(Arc::downgrade(&shared), client, publications));
         Ok(Self(shared))
     }
 
     /// Publishes; `on_answer` is called with the ack, from the task that
     /// takes acks, so it must not block. `suffix` ends the reply subject.
-    pub(in crate::broker) async fn send(
+    pub(in crate::broker) fn send(
         &self,
         subject: impl Into<Subject>,
         headers: Option<HeaderMap>,
@@ -173,15 +186,13 @@ impl Pipe {
                 on_answer: Box::new(on_answer),
             },
         );
-        let sent = match headers {
-            Some(headers) => {
-                self.0
-                    .client
-                    .publish_with_reply_and_headers(subject, reply, headers, body)
-                    .await
-            }
-            None => self.0.client.publish_with_reply(subject, reply, body).await,
-        };
+        let sent = self.0.outbound.send(Outbound {
+            key,
+            subject,
+            reply,
+            headers,
+            body,
+        });
         if sent.is_err() {
             self.0.answer(key, Err(Refusal::Closed));
         }
@@ -198,8 +209,7 @@ impl Pipe {
         self.send(subject, headers, body, None, move |answer| {
             // Whoever gave up waiting does not want it.
             let _ = tell.send(answer);
-        })
-        .await;
+        });
         told.await.unwrap_or(Err(Refusal::Closed))
     }
 
@@ -238,6 +248,42 @@ impl Shared {
     fn key(&self, subject: &str) -> Option<u64> {
         let rest = subject.strip_prefix(self.replies.as_str())?;
         rest.strip_prefix('.')?.split('.').next()?.parse().ok()
+    }
+}
+
+/// Writes to the connection, in order. One task does it for all, so that the
+/// futures of those who publish stay small.
+async fn write(
+    shared: std::sync::Weak<Shared>,
+    client: Client,
+    mut publications: mpsc::UnboundedReceiver<Outbound>,
+) {
+    let mut batch = Vec::with_capacity(256);
+    while publications.recv_many(&mut batch, 256).await > 0 {
+        for next in batch.drain(..) {
+            let sent = match next.headers {
+                Some(headers) => {
+                    client
+                        .publish_with_reply_and_headers(
+                            next.subject,
+                            next.reply,
+                            headers,
+                            next.body,
+                        )
+                        .await
+                }
+                None => {
+                    client
+                        .publish_with_reply(next.subject, next.reply, next.body)
+                        .await
+                }
+            };
+            if sent.is_err()
+                && let Some(shared) = shared.upgrade()
+            {
+                shared.answer(next.key, Err(Refusal::Closed));
+            }
+        }
     }
 }
 

@@ -246,8 +246,7 @@ impl Desk {
                 .send(subject, headers, body, suffix.as_deref(), move |answer| {
                     // Nobody takes orders any more when the worker is gone.
                     let _ = orders.send(Order::Resume(ending, answer));
-                })
-                .await;
+                });
             return;
         }
     }
