@@ -158,7 +158,7 @@ async fn block_the_thread(millis: u64) -> u32 {
     BLOCKED.fetch_add(1, Ordering::SeqCst) + 1
 }
 
-/// RELIABILITY.md, fault 9.
+/// docs/reliability.md, fault 9.
 #[test]
 fn fault_09_a_blocked_runtime_does_not_lose_its_lease() {
     let runtime = tokio::runtime::Builder::new_multi_thread()

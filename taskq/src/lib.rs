@@ -41,8 +41,8 @@
 //!   task ended.
 //! - [`admin`] is for operators.
 //!
-//! The module `guide` has the longer texts: writing tasks, sending and
-//! waiting, running workers.
+//! The [guides](guide) are the longer texts: [writing tasks](guide::tasks),
+//! [sending and waiting](guide::client), [running workers](guide::worker).
 //!
 //! # Features
 //!

@@ -317,7 +317,7 @@ pub(crate) struct History {
     pub(crate) refunds: u32,
 }
 
-/// How much is in a queue.
+/// How much is in a queue, in messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct QueueDepth {
     /// The queue.
@@ -326,6 +326,6 @@ pub struct QueueDepth {
     pub pending: u64,
     /// Given to a worker and not ended.
     pub running: u64,
-    /// Not due yet.
+    /// Not due yet: delays, and waits before a retry.
     pub scheduled: u64,
 }

@@ -94,33 +94,35 @@ impl ClientBuilder {
         self
     }
 
-    /// How long to try to connect.
+    /// How long to try to connect; 10 seconds unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect.connect_timeout = timeout;
         self
     }
 
-    /// The transport.
+    /// The transport; JetStream unless set.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
     }
 
     /// Keeps several systems apart on one NATS: 1 to 32 of a-z, 0-9, `-`,
-    /// `_`. Clients and workers of one system share it.
+    /// `_`; `taskq` unless set. Clients and workers of one system share it.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
     /// How many nodes of a NATS cluster store each message, for streams that
-    /// this client makes: 1, 3 or 5.
+    /// this client makes: 1 (unless set), 3 or 5. Streams that exist are left
+    /// as they are.
     pub fn replicas(mut self, replicas: usize) -> Self {
         self.replicas = replicas;
         self
     }
 
-    /// How long a handle waits for its outcome, unless it is told.
+    /// How long a handle waits for its outcome, unless it is told; 5 minutes
+    /// unless set.
     pub fn result_timeout(mut self, timeout: Duration) -> Self {
         self.result_timeout = timeout;
         self

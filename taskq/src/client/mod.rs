@@ -105,8 +105,9 @@ impl Client {
         Call::named(task)
     }
 
-    /// Sends many calls, many at once on the wire. The stream gives what
-    /// became of each, in their order; it sends as it is read.
+    /// Sends many calls, up to 1024 at once on the wire. The stream gives
+    /// what became of each, in their order; it sends as it is read. An item
+    /// is an error as of [`Call::enqueue`], and does not stop the others.
     ///
     /// ```no_run
     /// # use taskq::prelude::*;
@@ -136,7 +137,8 @@ impl Client {
         self.0.ids.next()
     }
 
-    /// The handle of a task that somebody sent.
+    /// The handle of a task that somebody sent. Asks nobody: whether there is
+    /// such a task shows when it is waited for.
     ///
     /// The type is that of the value the task returns;
     /// `serde_json::Value` fits every task.
@@ -166,7 +168,8 @@ impl Client {
         self.0.namespace.as_str()
     }
 
-    /// The most bytes that a message may have.
+    /// The most bytes that a message may have: the server's `max_payload`,
+    /// and 1 MiB in memory mode.
     #[must_use]
     pub fn max_message_bytes(&self) -> usize {
         self.0.broker.max_message()

@@ -158,7 +158,9 @@ impl<T> Call<T> {
         self
     }
 
-    /// Names the message. The same id sent twice is one task.
+    /// Names the message: 1 to 128 bytes of any text. The same id sent twice
+    /// is one task, for as long as the first is waiting or running or has an
+    /// outcome that is kept; in core mode, where nothing is kept, it is two.
     pub fn id(self, id: impl Into<TaskId>) -> Self {
         self.try_with(|parts| {
             let id = id.into();
@@ -183,18 +185,24 @@ impl<T> Call<T> {
         self.with(|parts| parts.priority = priority)
     }
 
-    /// Starts no sooner than this long after it is sent.
+    /// Starts no sooner than this long after it is sent, by this machine's
+    /// clock. Core mode has no delays: sending fails with
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
     pub fn delay(self, delay: Duration) -> Self {
         self.with(|parts| parts.when = When::After(delay))
     }
 
-    /// Starts no sooner than at this time.
+    /// Starts no sooner than at this time: a [`Timestamp`] or a
+    /// [`SystemTime`](std::time::SystemTime). As [`delay`](Self::delay).
     pub fn at(self, time: impl Into<Timestamp>) -> Self {
         self.with(|parts| parts.when = When::At(time.into()))
     }
 
     /// A second call with the same arguments (or key) within this time is
-    /// the same task: its sender gets the handle of the first.
+    /// the same task, though it has ended: its sender gets the handle of the
+    /// first. JetStream mode rounds it up to whole seconds. Core mode has no
+    /// uniqueness: sending fails with
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
     pub fn unique_for(self, window: Duration) -> Self {
         self.with(|parts| parts.set_unique(Unique::For(window)))
     }
@@ -220,7 +228,9 @@ impl<T> Call<T> {
         })
     }
 
-    /// How many times a failed attempt is followed by another.
+    /// How many times a failed attempt is followed by another. An attempt that
+    /// its worker did not survive is not a failed one: it is followed by
+    /// another in any case.
     pub fn retries(self, retries: u32) -> Self {
         self.label(labels::MAX_RETRIES, retries)
     }
@@ -230,12 +240,14 @@ impl<T> Call<T> {
         self.label(labels::BACKOFF, backoff.to_string())
     }
 
-    /// How long one attempt may take.
+    /// How long one attempt may take. Past it the attempt has failed; an
+    /// `async` task is dropped, a blocking one has to look at
+    /// [`Context::is_cancelled`](crate::Context::is_cancelled).
     pub fn timeout(self, timeout: Duration) -> Self {
         self.label(labels::TIMEOUT, timeout.as_secs_f64())
     }
 
-    /// How long the outcome is kept.
+    /// How long the outcome is kept; at most 3 days, in JetStream mode.
     pub fn ttl(self, ttl: Duration) -> Self {
         self.label(labels::TTL, ttl.as_secs_f64())
     }

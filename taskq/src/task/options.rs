@@ -84,7 +84,7 @@ impl TaskOptions {
         self
     }
 
-    /// How long the outcome is kept.
+    /// How long the outcome is kept; at most 3 days, in JetStream mode.
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);

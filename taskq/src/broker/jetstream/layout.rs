@@ -128,7 +128,7 @@ impl Layout {
             ack_policy: consumer::AckPolicy::Explicit,
             ack_wait: lease,
             // Attempts are counted by taskq: the server's limit neither
-            // reports nor removes reliably (nats-facts.md, T8).
+            // reports nor removes reliably (docs/architecture.md, "Choices").
             max_deliver: -1,
             max_ack_pending: MAX_HELD,
             max_waiting: MAX_WAITING,
@@ -217,8 +217,8 @@ impl Layout {
     fn done_config(&self) -> stream::Config {
         stream::Config {
             // One outcome a message, enforced by the server: the second
-            // finisher is refused. Free, where a header would cost 3 to 5 %
-            // (docs/architecture.md, "Measured").
+            // finisher is refused. No cost was seen, where a header costs 5
+            // to 10 % (docs/architecture.md, "Measured").
             max_messages_per_subject: 1,
             discard: stream::DiscardPolicy::New,
             discard_new_per_subject: true,

@@ -225,7 +225,7 @@ impl JetStream {
 
     async fn delete(&self, stream: &str, sequence: u64) -> Result<()> {
         // By sequence, never by subject: a purge loses other messages'
-        // redeliveries (nats-facts.md, T1).
+        // redeliveries (docs/architecture.md, "Choices").
         let query = serde_json::json!({ "seq": sequence, "no_erase": true });
         self.client
             .request(
