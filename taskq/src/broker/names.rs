@@ -8,7 +8,7 @@
 //! | dead letters | `TASKQ_DEAD`: `taskq.dead.<queue>.<task>.<id>` |
 //! | locks, refunds | `TASKQ_STATE`: `taskq.state.lock.<key>`, `taskq.state.refund.<origin>.<id>` |
 //! | core mode | `taskq.core.work.<queue>.<priority>.<task>.<id>`, `taskq.core.done.<origin>.<id>` |
-//! | stored-outcome acks | `taskq.ack.<worker>.<n>.<origin>.<id>` |
+//! | outcomes that are stored, told by workers | `taskq.stored.<origin>` |
 
 use std::fmt::Write as _;
 
@@ -205,29 +205,9 @@ impl Namespace {
         )
     }
 
-    /// What the acks of one worker's publications go to.
-    pub(super) fn acks_of_worker(&self, worker: &str) -> String {
-        format!("{}.ack.{worker}", self.root)
-    }
-
-    /// The acks of the outcomes of one origin, whichever worker stored them.
-    pub(super) fn acks_of_origin(&self, origin: &str) -> String {
-        format!("{}.ack.*.*.{origin}.>", self.root)
-    }
-
-    /// The acks of the outcome of one message.
-    pub(super) fn acks_of_id(&self, id: &TaskId) -> String {
-        format!(
-            "{}.ack.*.*.{}.{}",
-            self.root,
-            id.origin(),
-            token(id.as_str())
-        )
-    }
-
-    /// The end of an ack subject that names a message.
-    pub(super) fn ack_suffix(id: &TaskId) -> String {
-        format!("{}.{}", id.origin(), token(id.as_str()))
+    /// Where workers tell an origin which of its outcomes are stored.
+    pub(super) fn stored(&self, origin: &str) -> String {
+        format!("{}.stored.{origin}", self.root)
     }
 
     pub(super) fn core_work(

@@ -49,6 +49,13 @@ impl Waiters {
         }
     }
 
+    /// Whether anybody waits for this outcome, and it has not come yet.
+    pub(super) fn wants(&self, id: &TaskId) -> bool {
+        self.lock()
+            .get(id)
+            .is_some_and(|slot| slot.outcome.get().is_none())
+    }
+
     /// The ids whose outcome has not come yet.
     pub(super) fn open(&self) -> Vec<TaskId> {
         self.lock()
@@ -71,11 +78,16 @@ pub(crate) struct Expected {
 impl Expected {
     /// Waits for the outcome, however long that takes.
     pub(crate) async fn outcome(&self) -> Result<Outcome> {
+        Outcome::decode(self.record().await)
+    }
+
+    /// Waits for the outcome, and gives the JSON of it.
+    pub(crate) async fn record(&self) -> &Bytes {
         loop {
             // Listening first and looking then leaves no gap.
             let filled = self.slot.filled.notified();
             if let Some(outcome) = self.slot.outcome.get() {
-                return Outcome::decode(outcome);
+                return outcome;
             }
             filled.await;
         }

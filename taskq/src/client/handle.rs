@@ -65,7 +65,7 @@ impl<T> TaskHandle<T> {
     where
         T: DeserializeOwned,
     {
-        self.outcome().await?.value()
+        self.result_timeout(self.client.0.result_timeout).await
     }
 
     /// [`result`](Self::result), waiting at most this long.
@@ -76,7 +76,15 @@ impl<T> TaskHandle<T> {
     where
         T: DeserializeOwned,
     {
-        self.outcome_timeout(timeout).await?.value()
+        self.within(timeout, async |expected: &Expected| {
+            let record = expected.record().await;
+            match Outcome::value_of(record) {
+                Some(value) => value,
+                // Not a success, or not as usual: the whole record tells.
+                None => Outcome::decode(record)?.value(),
+            }
+        })
+        .await
     }
 
     /// Waits for the task to end, at most the client's result time-out, and
@@ -93,7 +101,24 @@ impl<T> TaskHandle<T> {
     /// # Errors
     /// As [`outcome`](Self::outcome).
     pub async fn outcome_timeout(&self, timeout: Duration) -> Result<Outcome> {
-        tokio::time::timeout(timeout, self.wait())
+        self.within(timeout, async |expected: &Expected| {
+            expected.outcome().await
+        })
+        .await
+    }
+
+    async fn within<V>(
+        &self,
+        timeout: Duration,
+        wait: impl AsyncFnOnce(&Expected) -> Result<V>,
+    ) -> Result<V> {
+        let waiting = async {
+            match &self.expected {
+                Some(expected) => wait(expected).await,
+                None => wait(&Box::pin(self.client.0.broker.attach(&self.id)).await?).await,
+            }
+        };
+        tokio::time::timeout(timeout, waiting)
             .await
             .unwrap_or_else(|_| {
                 Err(Error::new(
@@ -106,16 +131,6 @@ impl<T> TaskHandle<T> {
                     ),
                 ))
             })
-    }
-
-    async fn wait(&self) -> Result<Outcome> {
-        match &self.expected {
-            Some(expected) => expected.outcome().await,
-            None => {
-                let expected = self.client.0.broker.attach(&self.id).await?;
-                expected.outcome().await
-            }
-        }
     }
 
     /// Where the task is now.

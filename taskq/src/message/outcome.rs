@@ -104,16 +104,7 @@ impl Outcome {
                     Some(value) => from_raw(value),
                     None => serde_json::from_str("null"),
                 }
-                .map_err(|error| {
-                    Error::new(
-                        ErrorKind::Undecodable,
-                        format!(
-                            "task {} ({}) returned a value of another type than was asked for: {error}",
-                            self.id, self.task
-                        ),
-                    )
-                    .with_source(error)
-                });
+                .map_err(|error| wrong_type(self.id.as_str(), &self.task, error));
             }
             State::Failed => ErrorKind::TaskFailed,
             State::Cancelled => ErrorKind::Cancelled,
@@ -136,6 +127,27 @@ impl Outcome {
             ),
         )
         .with_failure(failure))
+    }
+
+    /// The value of a success, read without the rest of its record; none for
+    /// what is not a success.
+    pub(crate) fn value_of<T: DeserializeOwned>(record: &[u8]) -> Option<Result<T>> {
+        #[derive(Deserialize)]
+        struct Glance<'a> {
+            #[serde(rename = "task_id")]
+            id: &'a str,
+            #[serde(rename = "task_name")]
+            task: &'a str,
+            state: State,
+            #[serde(borrow)]
+            return_value: Option<&'a RawValue>,
+        }
+        let glance: Glance<'_> = serde_json::from_slice(record).ok()?;
+        if glance.state != State::Succeeded {
+            return None;
+        }
+        let value = glance.return_value.map_or("null", RawValue::get);
+        Some(serde_json::from_str(value).map_err(|error| wrong_type(glance.id, glance.task, error)))
     }
 
     /// Reads an outcome from its JSON.
@@ -161,6 +173,14 @@ impl Outcome {
         debug_assert!(written.is_ok());
         bytes
     }
+}
+
+fn wrong_type(id: &str, task: &str, error: serde_json::Error) -> Error {
+    Error::new(
+        ErrorKind::Undecodable,
+        format!("task {id} ({task}) returned a value of another type than was asked for: {error}"),
+    )
+    .with_source(error)
 }
 
 /// In which way an attempt failed.

@@ -188,9 +188,7 @@ impl Broker for JetStream {
             .await?;
             let term = terms.into_iter().min().unwrap_or(subscription.lease);
             let leases = Arc::new(Leases::new(term));
-            let worker = self.client.new_inbox().replace('.', "");
-            let replies = self.layout.names.acks_of_worker(&worker);
-            let pipe = Pipe::open(self.client.clone(), replies).await?;
+            let pipe = Pipe::open(self.client.clone(), self.client.new_inbox()).await?;
             let deliveries =
                 Pulls::open(self.me()?, &subscription.queues, Arc::clone(&leases)).await?;
             let settler = Settlements::new(self.me()?, pipe, Arc::clone(&leases));

@@ -1,13 +1,15 @@
 //! Waiting for outcomes: pushed, never polled, and told only when stored.
 //!
-//! A worker publishes an outcome with a reply subject that names the message,
-//! and the server's ack of the storing goes there. The waiting client
-//! subscribes to both: the outcome itself, and the acks. An outcome counts
-//! once its own ack says that it is the stored one, so a second finisher's
-//! never does. (A republish by the stream would tell the same for 7 to 14 % of
-//! the rate, waited for or not: docs/architecture.md, "Measured".)
+//! A waiting client subscribes to the outcomes themselves, as workers publish
+//! them, and to what workers tell when the server has acked them: outcomes
+//! that are stored, by the reply subjects they were published with. An
+//! outcome counts when both have come, so a second finisher's never does.
+//! Workers tell many in one message when there are many. (A republish by the
+//! stream would tell the same at the price of a tenth of all outcomes, waited
+//! for or not: docs/architecture.md, "Measured".)
 
 use std::collections::HashMap;
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use async_nats::{Message, Subscriber};
@@ -15,14 +17,13 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 
 use super::JetStream;
-use super::pipe::read_ack;
 use crate::broker::names::untoken;
 use crate::broker::waiters::Expected;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::TaskId;
 
-/// How long an outcome may wait for its ack, or an ack for its outcome,
-/// before the record itself is asked.
+/// How long an outcome may wait to be told of, or what is told for its
+/// outcome, before the record itself is asked.
 const PAIRING: Duration = Duration::from_secs(2);
 
 impl JetStream {
@@ -32,11 +33,11 @@ impl JetStream {
             .get_or_try_init(|| async {
                 let names = &self.layout.names;
                 let outcomes = self.subscribe(names.done_origin(&self.origin)).await?;
-                let acks = self.subscribe(names.acks_of_origin(&self.origin)).await?;
+                let stored = self.subscribe(names.stored(&self.origin)).await?;
                 // A request on the same connection proves that the server
                 // has seen the subscriptions; a flush would not.
                 self.round_trip().await?;
-                tokio::spawn(pair(self.me.clone(), outcomes, acks));
+                tokio::spawn(pair(self.me.clone(), outcomes, stored));
                 Ok(())
             })
             .await
@@ -85,9 +86,9 @@ impl JetStream {
     async fn follow(&self, id: &TaskId) -> Result<Expected> {
         let names = &self.layout.names;
         let outcomes = self.subscribe(names.done(id)).await?;
-        let acks = self.subscribe(names.acks_of_id(id)).await?;
+        let stored = self.subscribe(names.stored(id.origin())).await?;
         self.round_trip().await?;
-        let task = tokio::spawn(pair(self.me.clone(), outcomes, acks));
+        let task = tokio::spawn(pair(self.me.clone(), outcomes, stored));
         Ok(self.waiters.expect(id, Some(Box::new(AbortOnDrop(task)))))
     }
 
@@ -124,45 +125,31 @@ impl JetStream {
     }
 }
 
-/// Brings outcomes and their acks together. Ends with the subscriptions or
-/// with the broker.
-async fn pair(broker: std::sync::Weak<JetStream>, outcomes: Subscriber, acks: Subscriber) {
+/// Brings outcomes and what is told of them together. Ends with the
+/// subscriptions or with the broker.
+async fn pair(broker: Weak<JetStream>, mut outcomes: Subscriber, mut stored: Subscriber) {
     let (doubts, doubtful) = mpsc::unbounded_channel();
     let asking = AbortOnDrop(tokio::spawn(ask(broker.clone(), doubtful)));
     let mut pairs = Pairs {
         broker,
         outcomes: HashMap::new(),
-        acks: HashMap::new(),
+        told: HashMap::new(),
         doubts,
     };
-    let (mut outcomes, mut acks) = (outcomes, acks);
     let mut tick = tokio::time::interval(PAIRING / 4);
     loop {
         let alive = tokio::select! {
             outcome = outcomes.next() => match outcome {
-                Some(outcome) => {
-                    let mut alive = pairs.take_outcome(outcome);
-                    while let Some(Some(next)) = outcomes.next().now_or_never() {
-                        alive = pairs.take_outcome(next);
-                    }
-                    alive
-                }
+                Some(outcome) => pairs.take_outcome(outcome),
                 None => false,
             },
-            ack = acks.next() => match ack {
-                Some(ack) => {
-                    // An outcome is sent before its ack: take those first.
-                    while let Some(Some(next)) = outcomes.next().now_or_never() {
-                        pairs.take_outcome(next);
+            message = stored.next() => match message {
+                Some(message) => {
+                    // An outcome is sent before it is told of.
+                    while let Some(Some(outcome)) = outcomes.next().now_or_never() {
+                        pairs.take_outcome(outcome);
                     }
-                    let mut alive = pairs.take_ack(&ack);
-                    while let Some(Some(next)) = acks.next().now_or_never() {
-                        while let Some(Some(outcome)) = outcomes.next().now_or_never() {
-                            pairs.take_outcome(outcome);
-                        }
-                        alive = pairs.take_ack(&next);
-                    }
-                    alive
+                    pairs.take_told(&message.payload)
                 }
                 None => false,
             },
@@ -176,11 +163,11 @@ async fn pair(broker: std::sync::Weak<JetStream>, outcomes: Subscriber, acks: Su
 }
 
 struct Pairs {
-    broker: std::sync::Weak<JetStream>,
-    /// Outcomes whose ack has not come, by reply subject.
+    broker: Weak<JetStream>,
+    /// Outcomes that nothing is told of yet, by reply subject.
     outcomes: HashMap<String, (Message, Instant)>,
-    /// Good acks whose outcome has not come, by reply subject.
-    acks: HashMap<String, Instant>,
+    /// What is told of outcomes that have not come, by reply subject.
+    told: HashMap<String, (TaskId, Instant)>,
     doubts: mpsc::UnboundedSender<TaskId>,
 }
 
@@ -189,32 +176,50 @@ impl Pairs {
         let Some(broker) = self.broker.upgrade() else {
             return false;
         };
-        let Some(reply) = outcome.reply.as_ref().map(async_nats::Subject::as_str) else {
-            // Stored by somebody who wants no ack: the record will tell.
-            self.doubt(last_token(&outcome.subject));
-            return true;
-        };
-        if self.acks.remove(reply).is_some() {
-            deliver(&broker, &outcome);
-        } else {
-            let reply = reply.to_owned();
-            self.outcomes.insert(reply, (outcome, Instant::now()));
+        match outcome.reply.as_ref().map(ToString::to_string) {
+            // Nobody will tell of it: the record will.
+            None => {
+                if let Some(id) = last_token(&outcome.subject) {
+                    self.doubt(id);
+                }
+            }
+            Some(reply) => {
+                if self.told.remove(&reply).is_some() {
+                    deliver(&broker, &outcome);
+                } else {
+                    self.outcomes.insert(reply, (outcome, Instant::now()));
+                }
+            }
         }
         true
     }
 
-    fn take_ack(&mut self, ack: &Message) -> bool {
+    /// Takes what a worker tells: a line with what its reply subjects start
+    /// with, then a line an outcome, with its number and its id, or `-` and
+    /// the id when another one is the stored one.
+    fn take_told(&mut self, told: &[u8]) -> bool {
         let Some(broker) = self.broker.upgrade() else {
             return false;
         };
-        let outcome = self.outcomes.remove(ack.subject.as_str());
-        match (read_ack(ack), outcome) {
-            (Ok(_), Some((outcome, _))) => deliver(&broker, &outcome),
-            (Ok(_), None) => {
-                self.acks.insert(ack.subject.to_string(), Instant::now());
+        let Ok(told) = std::str::from_utf8(told) else {
+            return true;
+        };
+        let mut lines = told.lines();
+        let replies = lines.next().unwrap_or_default();
+        for (number, id) in lines.filter_map(|line| line.split_once(' ')) {
+            if number == "-" {
+                self.doubt(id.into());
+                continue;
             }
-            // Refused: another one is the recorded one.
-            (Err(_), _) => self.doubt(last_token(&ack.subject)),
+            let reply = format!("{replies}.{number}");
+            if let Some((outcome, _)) = self.outcomes.remove(&reply) {
+                deliver(&broker, &outcome);
+                continue;
+            }
+            let id = TaskId::from(id);
+            if broker.waiters.wants(&id) {
+                self.told.insert(reply, (id, Instant::now()));
+            }
         }
         true
     }
@@ -222,27 +227,19 @@ impl Pairs {
     /// What has waited too long for its other half is looked up.
     fn sweep(&mut self) -> bool {
         let late = |since: &Instant| since.elapsed() > PAIRING;
-        let mut doubtful: Vec<String> = self
-            .outcomes
-            .extract_if(|_, (_, since)| late(since))
-            .map(|(reply, _)| reply)
-            .collect();
-        doubtful.extend(
-            self.acks
-                .extract_if(|_, since| late(since))
-                .map(|(reply, _)| reply),
-        );
-        for reply in doubtful {
-            self.doubt(last_token(&reply));
+        let outcomes = self.outcomes.extract_if(|_, (_, since)| late(since));
+        let outcomes = outcomes.filter_map(|(_, (outcome, _))| last_token(&outcome.subject));
+        let told = self.told.extract_if(|_, (_, since)| late(since));
+        let doubtful: Vec<TaskId> = outcomes.chain(told.map(|(_, (id, _))| id)).collect();
+        for id in doubtful {
+            self.doubt(id);
         }
         self.broker.strong_count() > 0
     }
 
-    fn doubt(&self, id: Option<TaskId>) {
-        if let Some(id) = id {
-            // The other end lives as long as this one.
-            let _ = self.doubts.send(id);
-        }
+    fn doubt(&self, id: TaskId) {
+        // The other end lives as long as this one.
+        let _ = self.doubts.send(id);
     }
 }
 
@@ -253,12 +250,14 @@ fn deliver(broker: &JetStream, outcome: &Message) {
 }
 
 /// Looks up what the pairing could not tell.
-async fn ask(broker: std::sync::Weak<JetStream>, mut doubtful: mpsc::UnboundedReceiver<TaskId>) {
+async fn ask(broker: Weak<JetStream>, mut doubtful: mpsc::UnboundedReceiver<TaskId>) {
     while let Some(id) = doubtful.recv().await {
         let Some(broker) = broker.upgrade() else {
             return;
         };
-        if let Err(error) = broker.recheck(&id).await {
+        if broker.waiters.wants(&id)
+            && let Err(error) = broker.recheck(&id).await
+        {
             tracing::debug!("cannot look for the outcome of {id}: {error}");
         }
     }

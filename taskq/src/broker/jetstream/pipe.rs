@@ -21,10 +21,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// How long an ack may take before the publication counts as unanswered.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A publication's answer: the sequence that it was stored at.
-pub(in crate::broker) type Answer = std::result::Result<u64, Refusal>;
+/// A publication's answer: Ok when it is stored.
+pub(in crate::broker) type Answer = std::result::Result<(), Refusal>;
 
-type OnAnswer = Box<dyn FnOnce(Answer) + Send>;
+type OnAnswer = Box<dyn FnOnce(u64, Answer) + Send>;
 
 /// Why a publication was not stored, or may not have been.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,22 +162,23 @@ impl Pipe {
         Ok(Self(shared))
     }
 
-    /// Publishes; `on_answer` is called with the ack, from the task that
-    /// takes acks, so it must not block. `suffix` ends the reply subject.
+    /// What all reply subjects start with.
+    pub(super) fn replies(&self) -> &str {
+        &self.0.replies
+    }
+
+    /// Publishes; `on_answer` is called with the reply subject's number and
+    /// the ack, from the task that takes acks, so it must not block.
     pub(in crate::broker) fn send(
         &self,
         subject: impl Into<Subject>,
         headers: Option<HeaderMap>,
         body: Bytes,
-        suffix: Option<&str>,
-        on_answer: impl FnOnce(Answer) + Send + 'static,
+        on_answer: impl FnOnce(u64, Answer) + Send + 'static,
     ) {
         let subject = subject.into();
         let key = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let reply = match suffix {
-            Some(suffix) => format!("{}.{key}.{suffix}", self.0.replies),
-            None => format!("{}.{key}", self.0.replies),
-        };
+        let reply = format!("{}.{key}", self.0.replies);
         self.0.waiting().insert(
             key,
             Waiting {
@@ -206,7 +207,7 @@ impl Pipe {
         body: Bytes,
     ) -> Answer {
         let (tell, told) = oneshot::channel();
-        self.send(subject, headers, body, None, move |answer| {
+        self.send(subject, headers, body, move |_, answer| {
             // Whoever gave up waiting does not want it.
             let _ = tell.send(answer);
         });
@@ -229,25 +230,24 @@ impl Shared {
     fn answer(&self, key: u64, answer: Answer) {
         let waiting = self.waiting().remove(&key);
         if let Some(waiting) = waiting {
-            (waiting.on_answer)(answer);
+            (waiting.on_answer)(key, answer);
         }
     }
 
     fn end_where(&self, refusal: &Refusal, ended: impl Fn(&Waiting) -> bool) {
-        let over: Vec<Waiting> = self
+        let over: Vec<(u64, Waiting)> = self
             .waiting()
             .extract_if(|_, waiting| ended(waiting))
-            .map(|(_, waiting)| waiting)
             .collect();
-        for waiting in over {
-            (waiting.on_answer)(Err(refusal.clone()));
+        for (key, waiting) in over {
+            (waiting.on_answer)(key, Err(refusal.clone()));
         }
     }
 
-    /// The number in the reply subject that a message came to.
+    /// The number in the reply subject that an ack came to.
     fn key(&self, subject: &str) -> Option<u64> {
         let rest = subject.strip_prefix(self.replies.as_str())?;
-        rest.strip_prefix('.')?.split('.').next()?.parse().ok()
+        rest.strip_prefix('.')?.parse().ok()
     }
 }
 
@@ -319,11 +319,9 @@ fn take_ack(shared: &Shared, ack: &Message) {
 }
 
 /// What a PubAck says.
-pub(super) fn read_ack(ack: &Message) -> Answer {
+fn read_ack(ack: &Message) -> Answer {
     #[derive(Deserialize)]
     struct PubAck {
-        #[serde(default)]
-        seq: u64,
         error: Option<ApiError>,
     }
     #[derive(Deserialize)]
@@ -336,11 +334,13 @@ pub(super) fn read_ack(ack: &Message) -> Answer {
     if ack.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(Refusal::NobodyThere);
     }
+    // So does the server begin when nothing is wrong.
+    if ack.payload.starts_with(br#"{"stream":"#) {
+        return Ok(());
+    }
     match serde_json::from_slice::<PubAck>(&ack.payload) {
-        Ok(PubAck { seq, error: None }) => Ok(seq),
-        Ok(PubAck {
-            error: Some(error), ..
-        }) => Err(Refusal::Server {
+        Ok(PubAck { error: None }) => Ok(()),
+        Ok(PubAck { error: Some(error) }) => Err(Refusal::Server {
             code: error.err_code,
             text: error.description,
         }),

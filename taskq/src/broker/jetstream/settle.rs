@@ -5,7 +5,8 @@
 //! that NATS cannot take now is repeated until it can, and the lease is kept
 //! until then.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,7 +19,6 @@ use tokio::sync::{Notify, mpsc};
 use super::JetStream;
 use super::pipe::{Answer, Pipe, Refusal};
 use super::publish::ttl;
-use crate::broker::names::Namespace;
 use crate::broker::{Leases, Receipt, Record, Settlement, Settler};
 use crate::message::TaskId;
 use crate::time::Timestamp;
@@ -40,7 +40,8 @@ struct Open {
 
 enum Order {
     Start(Receipt, Settlement),
-    Resume(Ending, Answer),
+    /// The answer to the publication of this number.
+    Resume(Ending, u64, Answer),
     Again(Ending),
 }
 
@@ -74,12 +75,13 @@ impl Settlements {
     pub(super) fn new(broker: Arc<JetStream>, pipe: Pipe, leases: Arc<Leases>) -> Self {
         let (orders, mut incoming) = mpsc::unbounded_channel();
         let open = Arc::new(Open::default());
-        let desk = Desk {
+        let mut desk = Desk {
             broker,
             pipe,
             leases,
             orders: orders.downgrade(),
             open: Arc::clone(&open),
+            told: HashMap::new(),
         };
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(256);
@@ -87,6 +89,7 @@ impl Settlements {
                 for order in batch.drain(..) {
                     desk.take(order).await;
                 }
+                desk.tell().await;
             }
         });
         Self { orders, open }
@@ -124,10 +127,12 @@ struct Desk {
     leases: Arc<Leases>,
     orders: mpsc::WeakUnboundedSender<Order>,
     open: Arc<Open>,
+    /// What to tell each origin of its outcomes.
+    told: HashMap<String, String>,
 }
 
 impl Desk {
-    async fn take(&self, order: Order) {
+    async fn take(&mut self, order: Order) {
         match order {
             Order::Start(receipt, settlement) => {
                 let ending = Ending {
@@ -138,7 +143,7 @@ impl Desk {
                 self.step(ending).await;
             }
             Order::Again(ending) => self.step(ending).await,
-            Order::Resume(ending, answer) => self.resume(ending, answer).await,
+            Order::Resume(ending, number, answer) => self.resume(ending, number, answer).await,
         }
     }
 
@@ -211,7 +216,7 @@ impl Desk {
     /// Takes the next step of an end.
     async fn step(&self, mut ending: Ending) {
         loop {
-            let (message, suffix) = match ending.steps.front() {
+            let message = match ending.steps.front() {
                 None => return self.close(&ending),
                 Some(Step::Ack) => {
                     self.answer(&ending.receipt, Bytes::new()).await;
@@ -231,8 +236,7 @@ impl Desk {
                     ending.steps.pop_front();
                     continue;
                 }
-                Some(Step::Outcome { message, id }) => (message, Some(Namespace::ack_suffix(id))),
-                Some(Step::Store(message)) => (message, None),
+                Some(Step::Outcome { message, .. } | Step::Store(message)) => message,
             };
             let (subject, headers, body) = (
                 message.subject.clone(),
@@ -243,17 +247,20 @@ impl Desk {
                 return;
             };
             self.pipe
-                .send(subject, headers, body, suffix.as_deref(), move |answer| {
+                .send(subject, headers, body, move |number, answer| {
                     // Nobody takes orders any more when the worker is gone.
-                    let _ = orders.send(Order::Resume(ending, answer));
+                    let _ = orders.send(Order::Resume(ending, number, answer));
                 });
             return;
         }
     }
 
     /// Goes on after a step was answered.
-    async fn resume(&self, mut ending: Ending, answer: Answer) {
+    async fn resume(&mut self, mut ending: Ending, number: u64, answer: Answer) {
         let Err(refusal) = answer else {
+            if let Some(Step::Outcome { id, .. }) = ending.steps.front() {
+                self.note(id, Some(number));
+            }
             ending.steps.pop_front();
             ending.tries = 0;
             return self.step(ending).await;
@@ -268,6 +275,7 @@ impl Desk {
                     "the outcome was refused: another attempt, or an operator, had ended the task"
                 );
             }
+            self.note(id, None);
             ending.steps.pop_front();
             ending.tries = 0;
             return self.step(ending).await;
@@ -295,6 +303,32 @@ impl Desk {
                 let _ = orders.send(Order::Again(ending));
             }
         });
+    }
+
+    /// Notes that an outcome is stored, under the number of its reply
+    /// subject; or that another one is, which its waiters must look up.
+    fn note(&mut self, id: &TaskId, number: Option<u64>) {
+        if !self.told.contains_key(id.origin()) {
+            let heading = self.pipe.replies().to_owned();
+            self.told.insert(id.origin().to_owned(), heading);
+        }
+        if let Some(lines) = self.told.get_mut(id.origin()) {
+            // Writing to a string cannot fail.
+            let _ = match number {
+                Some(number) => write!(lines, "\n{number} {id}"),
+                None => write!(lines, "\n- {id}"),
+            };
+        }
+    }
+
+    /// Tells each origin what was noted: many outcomes in one message, when
+    /// there are many.
+    async fn tell(&mut self) {
+        for (origin, lines) in self.told.drain() {
+            let subject = self.broker.layout.names.stored(&origin);
+            // Who is not told looks for the record after a while.
+            let _ = self.broker.client.publish(subject, lines.into()).await;
+        }
     }
 
     async fn answer(&self, receipt: &Receipt, body: Bytes) {
