@@ -50,10 +50,18 @@ impl LogFormat {
 }
 
 impl LogArgs {
+    /// async-nats logs, at `info`, what this library logs in its own words.
+    fn filter(&self) -> String {
+        if self.log.contains("async_nats") || !self.log.contains("info") {
+            return self.log.clone();
+        }
+        format!("async_nats=warn,{}", self.log)
+    }
+
     /// Starts to log. Does nothing in a program that logs already.
     pub fn init(&self) {
         // The filter was checked when the flags were read.
-        let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("info"));
+        let filter = EnvFilter::try_new(self.filter()).unwrap_or_else(|_| EnvFilter::new("info"));
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr);
