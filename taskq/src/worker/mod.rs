@@ -30,6 +30,9 @@ const AHEAD: Duration = Duration::from_millis(50);
 const MOST_AHEAD: usize = 2000;
 /// With so many ends unconfirmed no more messages are taken.
 const MOST_UNCONFIRMED: usize = 8192;
+/// How long NATS may take for each of a worker's last words. It may be gone,
+/// and the worker must end all the same.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Runs the tasks of its program that come through its queues.
 ///
@@ -210,17 +213,21 @@ impl Worker {
             taskq_syntax::format_duration(self.grace)
         );
         let mut unstarted = slots.close();
-        unstarted.extend(deliveries.close().await);
-        for delivery in unstarted {
-            executor.hand_back(&delivery).await;
-        }
+        let handing_back = async {
+            unstarted.extend(deliveries.close().await);
+            for delivery in unstarted {
+                executor.hand_back(&delivery).await;
+            }
+        };
+        // What is not handed back runs elsewhere when its lease ends.
+        let _ = tokio::time::timeout(LAST_WORDS, handing_back).await;
         tokio::select! {
             () = slots.idle() => {}
             () = tokio::time::sleep(self.grace) => {}
             () = hurry => {}
         }
         let handed_back = executor.abort_running();
-        let flushed = tokio::time::timeout(Duration::from_secs(5), settler.flush()).await;
+        let flushed = tokio::time::timeout(LAST_WORDS, settler.flush()).await;
         if flushed.is_err() {
             tracing::warn!(
                 worker = %self.name,
@@ -231,7 +238,7 @@ impl Worker {
         drop(deliveries);
         if let Some(nats) = self.client.0.broker.nats() {
             // The last acks are on the wire before the process may end.
-            let _ = nats.flush().await;
+            let _ = tokio::time::timeout(LAST_WORDS, nats.flush()).await;
         }
         drop(keeping);
         self.stats.set_state(WorkerState::Stopped);
