@@ -7,8 +7,11 @@
     reason = "a test fixture fails its test by a panic"
 )]
 
+mod program;
+
 use std::time::Duration;
 
+pub use program::{Ended, Program, is_alive, program, run};
 use taskq::{Client, ClientBuilder, Mode, Worker, WorkerBuilder, WorkerState};
 use taskq_nats_server::NatsServer;
 use tokio::sync::oneshot;
