@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::{ConnectErrorKind, Event, ServerAddr};
@@ -160,11 +161,17 @@ impl ConnectOptions {
         servers: &[ServerAddr],
         happens: broadcast::Sender<Happening>,
     ) -> Result<async_nats::ConnectOptions> {
+        let connected = Arc::new(AtomicBool::new(false));
+        let had_connected = Arc::clone(&connected);
         let mut options = async_nats::ConnectOptions::new()
             .name(&self.name)
             // A dead peer is noticed within two of these.
             .ping_interval(Duration::from_secs(10))
-            .reconnect_delay_callback(|attempts| {
+            .reconnect_delay_callback(move |attempts| {
+                // It is asked before the first attempt of all too.
+                if !had_connected.load(Ordering::Relaxed) {
+                    return Duration::ZERO;
+                }
                 let steps = u32::try_from(attempts.min(6)).unwrap_or(6);
                 let delay = Duration::from_millis(50) * 2u32.pow(steps);
                 delay
@@ -172,6 +179,9 @@ impl ConnectOptions {
                     .mul_f64(0.5 + fastrand::f64() / 2.0)
             })
             .event_callback(move |event| {
+                if matches!(event, Event::Connected) {
+                    connected.store(true, Ordering::Relaxed);
+                }
                 let happens = happens.clone();
                 async move { tell(&happens, event) }
             });
