@@ -1,5 +1,10 @@
 //! The commands that talk to a running system.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy sees no test in what tests share"
+)]
+
 use std::process::Command;
 
 use serde_json::{Value, json};

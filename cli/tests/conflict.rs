@@ -1,5 +1,10 @@
 //! Two workers with different definitions of one task.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy sees no test in what tests share"
+)]
+
 use taskq::{Mode, Worker, WorkerBuilder};
 use taskq_e2e::{Ended, Fixture, Program, Running, program};
 

@@ -1,5 +1,10 @@
 //! `taskq demo` and `taskq dev`: everything that is started ends with them.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy sees no test in what tests share"
+)]
+
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 

@@ -1,5 +1,10 @@
 //! The producer as its users see it: what it prints, and its exit codes.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy sees no test in what tests share"
+)]
+
 use std::process::Command;
 
 use serde_json::{Value, json};

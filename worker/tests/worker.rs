@@ -1,5 +1,10 @@
 //! The worker as its users see it: flags, HTTP, signals, exit codes.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy sees no test in what tests share"
+)]
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
