@@ -14,6 +14,7 @@ use tokio::sync::{OnceCell, broadcast};
 use tokio_util::task::TaskTracker;
 
 use super::connect::{Connection, Happening};
+use super::jetstream::AbortOnDrop;
 use super::jetstream::pipe::{Pipe, Refusal};
 use super::names::{WORKERS, untoken};
 use super::waiters::Waiters;
@@ -38,7 +39,9 @@ pub(crate) struct Core {
     pipe: Pipe,
     origin: String,
     waiters: Arc<Waiters>,
-    listening: OnceCell<()>,
+    listening: OnceCell<AbortOnDrop>,
+    /// Acts upon what happens to the connection.
+    _following: AbortOnDrop,
 }
 
 impl Core {
@@ -49,7 +52,7 @@ impl Core {
     ) -> Result<Arc<Self>> {
         let Connection { client, happenings } = connection;
         let pipe = Pipe::open(client.clone(), client.new_inbox()).await?;
-        tokio::spawn(follow(pipe.clone(), happenings));
+        let following = AbortOnDrop(tokio::spawn(follow(pipe.clone(), happenings)));
         Ok(Arc::new(Self {
             client,
             names,
@@ -57,6 +60,7 @@ impl Core {
             origin,
             waiters: Arc::default(),
             listening: OnceCell::new(),
+            _following: following,
         }))
     }
 
@@ -68,11 +72,11 @@ impl Core {
                     .subscribe(self.names.core_done_origin(&self.origin))
                     .await
                     .map_err(|error| closed().with_source(error))?;
-                tokio::spawn(deliver(Arc::clone(&self.waiters), outcomes));
-                Ok(())
+                let delivering = tokio::spawn(deliver(Arc::clone(&self.waiters), outcomes));
+                Ok(AbortOnDrop(delivering))
             })
             .await
-            .copied()
+            .map(|_| ())
     }
 
     async fn send(&self, publication: Publication) -> Result<Published> {
@@ -157,7 +161,7 @@ impl Broker for Arc<Core> {
                 .await
                 .map_err(|error| closed().with_source(error))?;
             let task = tokio::spawn(deliver(Arc::clone(&self.waiters), outcomes));
-            let keep = super::jetstream::AbortOnDrop(task);
+            let keep = AbortOnDrop(task);
             Ok(self.waiters.expect(id, Some(Box::new(keep))))
         })
     }

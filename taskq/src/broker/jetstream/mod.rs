@@ -44,7 +44,7 @@ pub(crate) struct JetStream {
     origin: String,
     waiters: Arc<Waiters>,
     /// Set once the outcomes of this client's messages are listened for.
-    listening: OnceCell<()>,
+    listening: OnceCell<AbortOnDrop>,
     /// Counts the times that the connection came back.
     reconnects: watch::Sender<u64>,
 }

@@ -37,11 +37,11 @@ impl JetStream {
                 // A request on the same connection proves that the server
                 // has seen the subscriptions; a flush would not.
                 self.round_trip().await?;
-                tokio::spawn(pair(self.me.clone(), outcomes, stored));
-                Ok(())
+                let pairing = tokio::spawn(pair(self.me.clone(), outcomes, stored));
+                Ok(AbortOnDrop(pairing))
             })
             .await
-            .copied()
+            .map(|_| ())
     }
 
     async fn subscribe(&self, subject: String) -> Result<Subscriber> {
@@ -268,6 +268,7 @@ fn last_token(subject: &str) -> Option<TaskId> {
 }
 
 /// A task that ends with its owner.
+#[derive(Debug)]
 pub(in crate::broker) struct AbortOnDrop(pub(in crate::broker) tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {

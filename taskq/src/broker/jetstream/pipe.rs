@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, HeaderMap, Message, StatusCode, Subject};
@@ -16,6 +16,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
+use super::AbortOnDrop;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long an ack may take before the publication counts as unanswered.
@@ -126,6 +127,8 @@ struct Shared {
     replies: String,
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, Waiting>>,
+    /// Takes the acks. Its subscription would keep the connection open.
+    taking: OnceLock<AbortOnDrop>,
 }
 
 struct Waiting {
@@ -156,8 +159,10 @@ impl Pipe {
             replies,
             next: AtomicU64::new(0),
             waiting: Mutex::default(),
+            taking: OnceLock::new(),
         });
-        tokio::spawn(take_acks(Arc::downgrade(&shared), acks));
+        let taking = tokio::spawn(take_acks(Arc::downgrade(&shared), acks));
+        let _ = shared.taking.set(AbortOnDrop(taking));
         tokio::spawn(write(Arc::downgrade(&shared), client, publications));
         Ok(Self(shared))
     }
