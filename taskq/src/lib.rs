@@ -157,8 +157,3 @@ macro_rules! __registration {
         ::core::option::Option::None
     };
 }
-
-/// Compiles the code that the README shows.
-#[cfg(all(doctest, feature = "worker"))]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -39,6 +39,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// ```no_run
 /// use taskq::prelude::*;
 /// use tasks as _; // the crate of your tasks, named once
+/// # mod tasks {}
 ///
 /// # async fn f() -> taskq::Result<()> {
 /// let client = Client::connect("nats://localhost:4222").await?;
