@@ -59,7 +59,11 @@ pub(crate) async fn dev(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     say("\nstopping ...")?;
-    local.stop().await?;
+    tokio::select! {
+        stopped = local.stop() => stopped?,
+        // A second one does not wait for what runs.
+        () = stop_signal() => {}
+    }
     Ok(ExitCode::SUCCESS)
 }
 

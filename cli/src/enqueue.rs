@@ -106,22 +106,24 @@ pub(crate) async fn enqueue(args: Args) -> anyhow::Result<ExitCode> {
     if !args.json {
         output::say(&id)?;
     }
-    // The warning must not wait for a task that nobody will run.
-    let (outcome, ()) = tokio::join!(
-        async {
-            if args.wait {
-                Some(handle.outcome_timeout(args.timeout).await)
-            } else {
-                None
-            }
-        },
-        warn_of_unknown(&client, &args.name)
-    );
-    let mut report = match outcome {
-        None => TaskReport::sent(&args.name, args.as_json(), id),
-        Some(outcome) => TaskReport::waited(&args.name, args.as_json(), id, outcome),
+    let warning = warn_of_unknown(&client, &args.name);
+    tokio::pin!(warning);
+    let mut report = if args.wait {
+        let outcome = handle.outcome_timeout(args.timeout);
+        tokio::pin!(outcome);
+        // A task that has ended was known; one that waits may not be.
+        let outcome = tokio::select! {
+            outcome = &mut outcome => outcome,
+            () = &mut warning => outcome.await,
+        };
+        TaskReport::waited(&args.name, args.as_json(), id, outcome)
+    } else {
+        TaskReport::sent(&args.name, args.as_json(), id)
     };
     report.ms = (since.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+    if !args.wait {
+        warning.await;
+    }
     if args.json {
         output::json(&report)?;
     } else if let Some(result) = &report.result

@@ -4,13 +4,20 @@ use std::io::{Write as _, stdout};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::report::{Summary, TaskReport};
 use crate::send::Options;
 
 /// How many failures are told of one by one.
 const MOST_FAILURES: u64 = 5;
+
+/// The last line of JSON.
+#[derive(Serialize)]
+struct Last<'a> {
+    summary: &'a Summary,
+}
 
 /// Shows reports as they come.
 pub(crate) struct Screen {
@@ -69,7 +76,8 @@ impl Screen {
         let mut out = stdout().lock();
         match self.form {
             Form::Json => {
-                writeln!(out, "{}", json!({ "summary": summary }))?;
+                let last = serde_json::to_string(&Last { summary })?;
+                writeln!(out, "{last}")?;
                 return Ok(());
             }
             Form::Lines => {}
