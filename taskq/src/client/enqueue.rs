@@ -49,21 +49,30 @@ impl<T: Returns> Call<T> {
     /// same [`id`](Call::id) is safe.
     pub fn enqueue(self, client: &Client) -> Enqueue<'_, T::Output> {
         Enqueue(Box::pin(async move {
-            let parts = self.parts?;
-            client.send(parts).await
+            let outgoing = client.prepare(*self.parts?)?;
+            client.send(outgoing).await
         }))
     }
 }
 
+/// A call, ready to be sent.
+struct Outgoing {
+    publication: Publication,
+    /// Kept for the hooks that are told how it went, if there are any.
+    message: Option<Box<TaskMessage>>,
+}
+
 impl Client {
-    async fn send<Out>(&self, parts: CallParts) -> Result<TaskHandle<Out>> {
+    /// All that needs no broker.
+    fn prepare(&self, parts: CallParts) -> Result<Outgoing> {
         taskq_syntax::check_task_name(&parts.task)?;
         taskq_syntax::check_queue_name(&parts.queue)?;
         let named = parts.id.is_some();
         let id = parts.id.unwrap_or_else(|| self.0.ids.next());
         let lock = parts
             .unique
-            .map(|unique| lock(&parts.task, &unique, &parts.arguments));
+            .as_ref()
+            .map(|unique| lock(&parts.task, unique, &parts.arguments));
         let due = match parts.when {
             When::Now => None,
             When::After(delay) if delay.is_zero() => None,
@@ -100,32 +109,39 @@ impl Client {
                 ),
             ));
         }
+        let publication = Publication {
+            id,
+            named,
+            task: message.task.clone(),
+            queue: parts.queue.into_owned(),
+            priority: parts.priority,
+            due,
+            lock,
+            body: Bytes::from(body),
+        };
+        let message = (!self.0.hooks.is_empty()).then(|| Box::new(message));
+        Ok(Outgoing {
+            publication,
+            message,
+        })
+    }
+
+    async fn send<Out>(&self, outgoing: Outgoing) -> Result<TaskHandle<Out>> {
+        let id = outgoing.publication.id.clone();
         let expected = if self.0.results {
             Some(self.0.broker.expect(&id).await?)
         } else {
             None
         };
-        let sent = self
-            .0
-            .broker
-            .publish(Publication {
-                id: id.clone(),
-                named,
-                task: message.task.clone(),
-                queue: parts.queue.into_owned(),
-                priority: parts.priority,
-                due,
-                lock,
-                body: Bytes::from(body),
-            })
-            .await;
-        let sent = match sent {
+        let sent = match self.0.broker.publish(outgoing.publication).await {
             Ok(Published::Accepted) => Ok((id, expected, false)),
             Ok(Published::Existing(existing)) => Ok((existing, None, true)),
             Err(error) => Err(error),
         };
-        for hook in &self.0.hooks {
-            hook.after(&message, sent.as_ref().map(|(id, ..)| id));
+        if let Some(message) = outgoing.message {
+            for hook in &self.0.hooks {
+                hook.after(&message, sent.as_ref().map(|(id, ..)| id));
+            }
         }
         let (id, expected, existing) = sent?;
         Ok(TaskHandle::new(self.clone(), id, expected, existing))

@@ -48,7 +48,8 @@ impl Returns for Untyped {
 /// ```
 #[must_use = "a call does nothing until `.enqueue(&client).await`"]
 pub struct Call<T> {
-    pub(crate) parts: Result<CallParts>,
+    /// Boxed: calls are passed on by value, many at a time.
+    pub(crate) parts: Result<Box<CallParts>>,
     _task: PhantomData<fn() -> T>,
 }
 
@@ -86,15 +87,17 @@ impl<T: Task> Call<T> {
     pub fn new(args: T::Args) -> Self {
         let options = T::OPTIONS;
         Self {
-            parts: T::encode(args).map(|arguments| CallParts {
-                task: Cow::Borrowed(T::NAME),
-                id: None,
-                queue: Cow::Borrowed(options.queue),
-                priority: options.priority,
-                when: When::Now,
-                unique: options.unique.map(|scope| UniqueLock { key: None, scope }),
-                labels: Labels::default(),
-                arguments,
+            parts: T::encode(args).map(|arguments| {
+                Box::new(CallParts {
+                    task: Cow::Borrowed(T::NAME),
+                    id: None,
+                    queue: Cow::Borrowed(options.queue),
+                    priority: options.priority,
+                    when: When::Now,
+                    unique: options.unique.map(|scope| UniqueLock { key: None, scope }),
+                    labels: Labels::default(),
+                    arguments,
+                })
             }),
             _task: PhantomData,
         }
@@ -114,7 +117,7 @@ impl Call<Untyped> {
     /// A call of a task that is known by name only, to queue `default`.
     pub fn named(task: impl Into<String>) -> Self {
         Self {
-            parts: Ok(CallParts {
+            parts: Ok(Box::new(CallParts {
                 task: Cow::Owned(task.into()),
                 id: None,
                 queue: Cow::Borrowed("default"),
@@ -123,7 +126,7 @@ impl Call<Untyped> {
                 unique: None,
                 labels: Labels::default(),
                 arguments: Arguments::default(),
-            }),
+            })),
             _task: PhantomData,
         }
     }

@@ -142,7 +142,8 @@ struct Outbound {
     key: u64,
     subject: Subject,
     reply: String,
-    headers: Option<HeaderMap>,
+    /// Boxed: most have none.
+    headers: Option<Box<HeaderMap>>,
     body: Bytes,
 }
 
@@ -196,7 +197,7 @@ impl Pipe {
             key,
             subject,
             reply,
-            headers,
+            headers: headers.map(Box::new),
             body,
         });
         if sent.is_err() {
@@ -272,7 +273,7 @@ async fn write(
                         .publish_with_reply_and_headers(
                             next.subject,
                             next.reply,
-                            headers,
+                            *headers,
                             next.body,
                         )
                         .await
