@@ -1,0 +1,91 @@
+//! A worker process that is killed loses nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy sees no test in what tests share"
+)]
+
+use std::collections::HashSet;
+use std::process::Command;
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use taskq::{Call, Client, Mode, OutcomeState, Untyped};
+use taskq_e2e::{Fixture, Program, program};
+
+const TASKS: u32 = 10_000;
+
+fn worker(system: &Fixture, name: &str) -> Program {
+    let mut command: Command = program(env!("CARGO_BIN_EXE_worker"));
+    command.args([
+        "--url",
+        system.url(),
+        "--name",
+        name,
+        "--log",
+        "warn,taskq=info,taskq::task=warn",
+    ]);
+    let worker = Program::start(&mut command);
+    let _ = worker.stderr_line("worker started");
+    worker
+}
+
+/// A call of one of the five tasks, and what it gives.
+fn call(n: u32) -> (Call<Untyped>, serde_json::Value) {
+    let text = format!("Ärger-{n}");
+    let (task, result) = match n % 5 {
+        0 => ("to_uppercase", text.to_uppercase().into()),
+        1 => ("to_lowercase", text.to_lowercase().into()),
+        2 => (
+            "reverse_string",
+            text.chars().rev().collect::<String>().into(),
+        ),
+        3 => ("count_chars", text.chars().count().into()),
+        _ => ("repeat_string", text.repeat(2).into()),
+    };
+    let call = Call::named(task).arg("text", &text);
+    let call = if n % 5 == 4 {
+        call.arg("times", &2)
+    } else {
+        call
+    };
+    (call, result)
+}
+
+/// RELIABILITY.md, fault 6, in bulk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_06_ten_thousand_tasks_outlive_a_worker_that_is_killed() {
+    let system = Fixture::new(Mode::JetStream);
+    let client: Client = system.client().await;
+    let calls = (0..TASKS).map(|n| call(n).0);
+    let sending = client.enqueue_many(calls).try_collect::<Vec<_>>();
+    let handles = sending.await.unwrap();
+    let killed = worker(&system, "killed");
+    let survivor = worker(&system, "survivor");
+    // In the middle: much is done, and much is not.
+    while client.queues().await.unwrap()[0].pending > u64::from(TASKS) * 3 / 4 {}
+    killed.signal("KILL");
+
+    let mut workers = HashSet::new();
+    let mut again = 0;
+    for (n, handle) in (0..TASKS).zip(&handles) {
+        let outcome = handle
+            .outcome_timeout(Duration::from_secs(60))
+            .await
+            .unwrap();
+        assert_eq!(outcome.state, OutcomeState::Succeeded, "{outcome:?}");
+        let result: serde_json::Value = outcome.value().unwrap();
+        assert_eq!(result, call(n).1, "{outcome:?}");
+        again += u32::from(outcome.attempt > 1);
+        workers.insert(outcome.worker);
+    }
+    assert_eq!(
+        workers,
+        HashSet::from(["killed".to_owned(), "survivor".to_owned()])
+    );
+    assert!(again > 0, "it held none when it was killed: no test");
+    println!("{again} of {TASKS} tasks ran again after the kill");
+    let queues = client.queues().await.unwrap();
+    assert_eq!((queues[0].pending, queues[0].running), (0, 0), "{queues:?}");
+    drop(survivor);
+}
