@@ -52,7 +52,7 @@ fn call(n: u32) -> (Call<Untyped>, serde_json::Value) {
     (call, result)
 }
 
-/// RELIABILITY.md, fault 6, in bulk.
+/// docs/reliability.md, fault 6, in bulk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_06_ten_thousand_tasks_outlive_a_worker_that_is_killed() {
     let system = Fixture::new(Mode::JetStream);
