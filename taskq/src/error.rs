@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::message::Failure;
+use crate::failure::Failure;
 
 /// What a fallible call of this library returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -57,6 +57,7 @@
 mod broker;
 mod client;
 mod error;
+mod failure;
 mod message;
 #[cfg(feature = "worker")]
 mod policy;
@@ -75,9 +76,9 @@ pub mod guide;
 pub use broker::{Mode, QueueDepth, Status};
 pub use client::{Client, ClientBuilder, Enqueue, EnqueueHook, TaskHandle};
 pub use error::{BoxError, Error, ErrorKind, Result};
+pub use failure::{Failure, FailureKind};
 pub use message::{
-    Arguments, Failure, FailureKind, Label, LabelType, Labels, Outcome, State as OutcomeState,
-    TaskId, TaskMessage,
+    Arguments, Label, LabelType, Labels, Outcome, State as OutcomeState, TaskId, TaskMessage,
 };
 pub use task::{
     Call, Context, Inject, Invocation, Param, Registration, Returns, State, StateNeed, Task,

@@ -14,7 +14,7 @@ pub(crate) use arguments::{from_raw, to_raw};
 pub(crate) use id::IdSource;
 pub use id::TaskId;
 pub use label::{Label, LabelType, Labels};
-pub use outcome::{Failure, FailureKind, Outcome, State};
+pub use outcome::{Outcome, State};
 
 use crate::error::{Error, ErrorKind, Result};
 

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{TaskId, arguments::from_raw};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failure::{Failure, FailureKind};
 use crate::time::Timestamp;
 
 /// The four ways a task ends.
@@ -181,105 +182,6 @@ fn wrong_type(id: &str, task: &str, error: serde_json::Error) -> Error {
         format!("task {id} ({task}) returned a value of another type than was asked for: {error}"),
     )
     .with_source(error)
-}
-
-/// In which way an attempt failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum FailureKind {
-    /// The task returned an error.
-    Error,
-    /// The task panicked.
-    Panic,
-    /// The attempt took longer than the task's timeout.
-    Timeout,
-    /// The arguments do not fit the task's parameters.
-    Arguments,
-    /// The message is not one.
-    Undecodable,
-    /// The worker does not know the task (core mode only, where nothing can
-    /// wait for one that does).
-    UnknownTask,
-    /// The value that the task returned cannot be recorded.
-    ReturnValue,
-    /// Somebody cancelled it.
-    Cancelled,
-    /// Its time was over before it started.
-    Expired,
-}
-
-/// Why a task did not succeed. Its JSON has the keys that Taskiq gives an
-/// exception, and `kind`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "WireFailure", into = "WireFailure")]
-pub struct Failure {
-    /// In which way.
-    pub kind: FailureKind,
-    /// The full name of the error's type; empty where there is none.
-    pub type_name: String,
-    /// What the error says, and what its causes say.
-    pub message: String,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-/// A failure as Taskiq writes an exception.
-#[derive(Serialize, Deserialize)]
-struct WireFailure {
-    #[serde(default = "error_kind")]
-    kind: FailureKind,
-    exc_type: String,
-    exc_message: Vec<serde_json::Value>,
-    #[serde(default)]
-    exc_module: Option<String>,
-}
-
-fn error_kind() -> FailureKind {
-    FailureKind::Error
-}
-
-impl From<Failure> for WireFailure {
-    fn from(failure: Failure) -> Self {
-        let (module, name) = match failure.type_name.rsplit_once("::") {
-            // `Box<dyn a::Error>` is no path to split.
-            Some((module, name)) if !module.contains('<') => {
-                (Some(module.to_owned()), name.to_owned())
-            }
-            _ => (None, failure.type_name),
-        };
-        Self {
-            kind: failure.kind,
-            exc_type: name,
-            exc_message: vec![failure.message.into()],
-            exc_module: module,
-        }
-    }
-}
-
-impl From<WireFailure> for Failure {
-    fn from(wire: WireFailure) -> Self {
-        let texts: Vec<String> = wire
-            .exc_message
-            .into_iter()
-            .map(|part| match part {
-                serde_json::Value::String(text) => text,
-                other => other.to_string(),
-            })
-            .collect();
-        Self {
-            kind: wire.kind,
-            type_name: match wire.exc_module {
-                Some(module) => format!("{module}::{}", wire.exc_type),
-                None => wire.exc_type,
-            },
-            message: texts.join(", "),
-        }
-    }
 }
 
 #[cfg(test)]

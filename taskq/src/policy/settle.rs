@@ -92,7 +92,7 @@ pub(crate) fn settle(policy: &Policy, error: &TaskError, draw: f64) -> Next {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::FailureKind;
+    use crate::failure::FailureKind;
     use proptest::prelude::*;
 
     fn labels(pairs: &[(&str, Label)]) -> Labels {

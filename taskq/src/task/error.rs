@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::BoxError;
-use crate::message::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind};
 
 /// The error of a task, and whether to try again.
 ///

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 
 use super::{Attempt, Context, State, StateNeed, States, TaskError};
 use crate::error::Error;
-use crate::message::{Arguments, FailureKind, from_raw, to_raw};
+use crate::failure::FailureKind;
+use crate::message::{Arguments, from_raw, to_raw};
 
 /// A type that can be an argument of a task.
 ///

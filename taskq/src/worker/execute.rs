@@ -12,14 +12,11 @@ use tower::ServiceExt as _;
 
 use super::middleware::{Execution, TaskService, TaskValue, run, unwrap_error};
 use super::stats::WorkerStats;
-use crate::broker::{
-    DeadLetter, Delivery, History, Mode, Publication, Receipt, Record, Settlement, Settler,
-};
+use crate::broker::{DeadLetter, Delivery, History, Mode, Receipt, Record, Settlement, Settler};
 use crate::client::Client;
 use crate::error::Result;
-use crate::message::{
-    Failure, FailureKind, Label, Labels, Outcome, State, TaskId, TaskMessage, labels,
-};
+use crate::failure::FailureKind;
+use crate::message::{Label, Labels, State, TaskId, TaskMessage, labels};
 use crate::policy::{Next, Policy, settle};
 use crate::task::{Attempt, Invocation, Job, Registration, Registry, States, TaskError};
 use crate::time::Timestamp;
@@ -46,11 +43,11 @@ pub(super) struct Active {
 }
 
 /// An attempt that has started.
-struct Started {
-    attempt: Arc<Attempt>,
-    policy: Policy,
-    delivery: Delivery,
-    since: Instant,
+pub(super) struct Started {
+    pub(super) attempt: Arc<Attempt>,
+    pub(super) policy: Policy,
+    pub(super) delivery: Delivery,
+    pub(super) since: Instant,
 }
 
 impl Executor {
@@ -263,92 +260,6 @@ impl Executor {
 
     fn finish(&self, receipt: Receipt, record: Record) {
         self.settler.settle(receipt, Settlement::Finish(record));
-    }
-
-    /// The message of the next attempt.
-    fn next_attempt(&self, started: &Started, delay: Duration) -> Option<Publication> {
-        let attempt = &started.attempt;
-        let mut message = TaskMessage::decode(&started.delivery.body).ok()?;
-        let set = &mut message.labels;
-        set.set(labels::ATTEMPT, attempt.number.saturating_add(1));
-        set.set(labels::FAILURES, started.policy.failures.saturating_add(1));
-        set.set(labels::ENQUEUED_AT, attempt.enqueued_at.as_millis());
-        Some(Publication {
-            id: message.id.clone(),
-            named: false,
-            task: message.task.clone(),
-            queue: attempt.queue.to_string(),
-            priority: started.delivery.priority,
-            due: Some(Timestamp::now().plus(delay)),
-            lock: None,
-            body: message.encode().into(),
-        })
-    }
-
-    fn record(
-        &self,
-        started: &Started,
-        state: State,
-        value: Option<Box<RawValue>>,
-        error: Option<Failure>,
-    ) -> Record {
-        let attempt = &started.attempt;
-        let outcome = Outcome {
-            id: attempt.id.clone(),
-            task: attempt.task.to_owned(),
-            queue: attempt.queue.to_string(),
-            state,
-            is_err: state != State::Succeeded,
-            return_value: value,
-            error,
-            execution_time: started.since.elapsed().as_secs_f64(),
-            attempt: attempt.number,
-            worker: attempt.worker.to_string(),
-            enqueued_at: attempt.enqueued_at,
-            started_at: Some(attempt.started_at),
-            finished_at: Timestamp::now(),
-            labels: attempt
-                .labels
-                .iter()
-                .map(|(name, label)| (name.to_owned(), label.wire_value().clone()))
-                .collect(),
-            log: None,
-        };
-        let body = self.fit(outcome);
-        Record {
-            id: attempt.id.clone(),
-            body,
-            ttl: started.policy.ttl,
-            unlock: attempt
-                .labels
-                .get(labels::UNIQUE)
-                .and_then(Label::as_str)
-                .map(str::to_owned),
-        }
-    }
-
-    /// An outcome that the broker cannot take would never be recorded: one
-    /// that says so takes its place.
-    fn fit(&self, mut outcome: Outcome) -> Vec<u8> {
-        let body = outcome.encode();
-        let limit = self.client.0.broker.max_message();
-        if body.len() <= limit {
-            return body;
-        }
-        let (state, size) = (outcome.state, body.len());
-        outcome.state = State::Failed;
-        outcome.is_err = true;
-        outcome.return_value = None;
-        outcome.labels.clear();
-        outcome.error = Some(Failure {
-            kind: FailureKind::ReturnValue,
-            type_name: String::new(),
-            message: format!(
-                "the task {state}, but its record is {size} bytes long and the broker takes \
-                 {limit}; return a reference to the data instead"
-            ),
-        });
-        outcome.encode()
     }
 
     /// What became of a message before. The answer decides whether it runs,

@@ -10,7 +10,7 @@ use tower::Service;
 use tower::util::BoxCloneSyncService;
 
 use crate::error::BoxError;
-use crate::message::FailureKind;
+use crate::failure::FailureKind;
 use crate::task::{Attempt, Context, Job, JobKind, Returned, TaskError};
 
 /// One attempt, ready to run: what a layer sees.

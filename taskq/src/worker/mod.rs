@@ -5,6 +5,7 @@ mod execute;
 mod lease;
 mod middleware;
 mod presence;
+mod record;
 mod slots;
 mod stats;
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::JetStream;
+use crate::broker::names::Namespace;
 use crate::broker::{History, Status};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Outcome, TaskId};
@@ -155,7 +156,8 @@ impl JetStream {
             let Some(stored) = self.first(&stream, &subject).await? else {
                 continue;
             };
-            let Some((_, priority)) = names.parse_work(&stored.subject) else {
+            let lane = names.parse_work(&stored.subject);
+            let Some(Ok(priority)) = lane.map(|(_, priority)| priority.parse()) else {
                 continue;
             };
             // What the server has handed out and still holds is with a
@@ -164,7 +166,7 @@ impl JetStream {
                 .layout
                 .js
                 .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(
-                    format!("w_{priority}"),
+                    Namespace::consumer(priority),
                     &stream,
                 )
                 .await
