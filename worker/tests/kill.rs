@@ -1,6 +1,7 @@
 //! A worker process that is killed loses nothing.
 
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     reason = "clippy sees no test in what tests share"
 )]
@@ -55,6 +56,19 @@ fn call(n: u32) -> (Call<Untyped>, serde_json::Value) {
 /// docs/reliability.md, fault 6, in bulk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_06_ten_thousand_tasks_outlive_a_worker_that_is_killed() {
+    // The kill may meet the one moment in which the worker holds nothing;
+    // that proves nothing, and is tried again.
+    for _ in 0..3 {
+        if outlive_a_kill().await > 0 {
+            return;
+        }
+    }
+    panic!("three times the worker held nothing when it was killed");
+}
+
+/// Kills one of two workers in the middle, checks every outcome, and tells
+/// how many tasks ran again.
+async fn outlive_a_kill() -> u32 {
     let system = Fixture::new(Mode::JetStream);
     let client: Client = system.client().await;
     let calls = (0..TASKS).map(|n| call(n).0);
@@ -62,9 +76,11 @@ async fn fault_06_ten_thousand_tasks_outlive_a_worker_that_is_killed() {
     let handles = sending.await.unwrap();
     let killed = worker(&system, "killed");
     let survivor = worker(&system, "survivor");
-    // In the middle: much is done, and much is not.
-    while client.queues().await.unwrap()[0].pending > u64::from(TASKS) * 3 / 4 {}
+    // In the middle: some are done, and most are not, when it is gone.
+    while client.queues().await.unwrap()[0].pending > u64::from(TASKS) * 9 / 10 {}
     killed.signal("KILL");
+    let left = client.queues().await.unwrap()[0].pending;
+    assert!(left > 0, "all were done before the kill");
 
     let mut workers = HashSet::new();
     let mut again = 0;
@@ -79,13 +95,18 @@ async fn fault_06_ten_thousand_tasks_outlive_a_worker_that_is_killed() {
         again += u32::from(outcome.attempt > 1);
         workers.insert(outcome.worker);
     }
-    assert_eq!(
-        workers,
-        HashSet::from(["killed".to_owned(), "survivor".to_owned()])
-    );
-    assert!(again > 0, "it held none when it was killed: no test");
-    println!("{again} of {TASKS} tasks ran again after the kill");
-    let queues = client.queues().await.unwrap();
-    assert_eq!((queues[0].pending, queues[0].running), (0, 0), "{queues:?}");
+    assert!(workers.contains("survivor"), "{workers:?}");
+    println!("{left} were waiting at the kill; {again} of {TASKS} tasks ran again after it");
+    // A message is acked when its outcome is stored, so a moment after it is
+    // told of.
+    let limit = tokio::time::Instant::now() + taskq_e2e::PATIENCE;
+    loop {
+        let queues = client.queues().await.unwrap();
+        if (queues[0].pending, queues[0].running) == (0, 0) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < limit, "{queues:?}");
+    }
     drop(survivor);
+    again
 }
