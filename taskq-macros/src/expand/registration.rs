@@ -41,6 +41,7 @@ impl Expansion<'_> {
                 #place
                 blocking: #blocking,
                 doc: #doc,
+                retry_if: ::core::option::Option::None,
                 run: __taskq_run,
             };
             #krate::__register_task!(__TASKQ_REGISTRATION);

@@ -141,6 +141,7 @@ const _: () = {
         module: ::core::module_path!(),
         blocking: true,
         doc: "",
+        retry_if: ::core::option::Option::None,
         run: __taskq_run,
     };
     my_crate::taskq::__register_task!(__TASKQ_REGISTRATION);

@@ -100,6 +100,7 @@ const _: () = {
         module: ::core::module_path!(),
         blocking: false,
         doc: "Converts a string to uppercase.",
+        retry_if: ::core::option::Option::None,
         run: __taskq_run,
     };
     ::taskq::__register_task!(__TASKQ_REGISTRATION);

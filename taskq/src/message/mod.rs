@@ -74,4 +74,12 @@ pub(crate) mod labels {
     pub(crate) const ENQUEUED_AT: &str = "taskq_enqueued_at";
     /// The key of the uniqueness lock that ends with the task.
     pub(crate) const UNIQUE: &str = "taskq_unique";
+    /// By when the task must have ended: milliseconds since 1970.
+    pub(crate) const DEADLINE: &str = "taskq_deadline";
+    /// The attempts that failed before this message was made, as JSON.
+    pub(crate) const ERRORS: &str = "taskq_errors";
+    /// How many times an operator has sent the task again.
+    pub(crate) const REPLAYS: &str = "taskq_replays";
+    /// The arguments are elsewhere: the name of the stored payload.
+    pub(crate) const PAYLOAD: &str = "taskq_payload";
 }

@@ -11,6 +11,7 @@ pub struct TaskOptions {
     pub(crate) retries: u32,
     pub(crate) backoff: Backoff,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) priority: Priority,
     pub(crate) unique: Option<Unique>,
     pub(crate) ttl: Option<Duration>,
@@ -27,7 +28,7 @@ pub enum Unique {
 
 impl TaskOptions {
     /// Queue `default`, no retries, backoff `exponential(1s, max 10m)`, no
-    /// timeout, priority normal, not unique, the outcome kept as long as the
+    /// timeout, no deadline, priority normal, not unique, the outcome kept as long as the
     /// broker keeps outcomes.
     #[must_use]
     pub const fn new() -> Self {
@@ -36,6 +37,7 @@ impl TaskOptions {
             retries: 0,
             backoff: Backoff::exponential(Duration::from_secs(1)).max(Duration::from_secs(600)),
             timeout: None,
+            deadline: None,
             priority: Priority::Normal,
             unique: None,
             ttl: None,
@@ -67,6 +69,14 @@ impl TaskOptions {
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// How long after it was sent (or, if it was put off, was due) a task may
+    /// still start, and by when it must have ended, retries included.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 

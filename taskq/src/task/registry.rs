@@ -29,6 +29,8 @@ pub struct Registration {
     pub blocking: bool,
     /// The first paragraph of its documentation.
     pub doc: &'static str,
+    /// Whether an error is worth another attempt; all are where there is none.
+    pub retry_if: Option<fn(&TaskError) -> bool>,
     /// Binds the arguments.
     pub run: fn(Invocation) -> Result<Job, TaskError>,
 }
