@@ -48,7 +48,8 @@ conformance!(
     an_outcome_is_seen_by_who_comes_later,
     without_a_worker_a_task_waits,
     an_unknown_task_is_left_for_a_worker_that_knows_it,
-    a_message_above_the_limit_is_refused_at_the_producer,
+    what_is_above_the_brokers_limit_goes_through_where_it_can_be_kept,
+    a_call_above_the_clients_limit_is_refused,
     a_drained_worker_finishes_what_runs,
     what_does_not_finish_in_the_grace_is_handed_back_uncounted,
     a_crashed_workers_tasks_run_elsewhere,
@@ -59,7 +60,7 @@ conformance!(
     a_layer_and_a_hook_see_every_task,
     a_worker_runs_no_more_than_its_concurrency,
     two_workers_share_the_work,
-    a_value_that_is_too_large_to_record_is_a_failure,
+    a_value_that_is_too_large_to_record_is_stored_apart,
     a_result_that_does_not_come_is_a_timeout,
     the_urgent_go_first,
 );
@@ -440,17 +441,39 @@ async fn an_unknown_task_is_left_for_a_worker_that_knows_it(system: Fixture) {
     ignorant.drain().await;
 }
 
-async fn a_message_above_the_limit_is_refused_at_the_producer(system: Fixture) {
+async fn what_is_above_the_brokers_limit_goes_through_where_it_can_be_kept(system: Fixture) {
     let worker = system.worker().await;
     let client = system.client().await;
-    let error = shout::enqueue(&client, "x".repeat(2 << 20))
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TooLarge);
-    assert!(error.to_string().contains("1048576"), "{error}");
+    let text = "x".repeat(2 << 20);
+    let sent = shout::enqueue(&client, text.as_str()).await;
+    if system.mode() == Mode::Core {
+        let error = sent.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        assert!(error.to_string().contains("1048576"), "{error}");
+        assert_eq!(worker.stats.started(), 0);
+    } else {
+        let handle = sent.unwrap();
+        assert_eq!(handle.result().await.unwrap(), "X".repeat(2 << 20));
+        // Also for somebody who comes later, and as a whole record.
+        let later = client.handle::<String>(handle.id().clone());
+        let outcome = later.outcome().await.unwrap();
+        assert_eq!(outcome.value::<String>().unwrap().len(), 2 << 20);
+    }
     let handle = shout::enqueue(&client, "alive").await.unwrap();
     assert_eq!(handle.result().await.unwrap(), "ALIVE");
-    assert_eq!(worker.stats.started(), 1);
+}
+
+async fn a_call_above_the_clients_limit_is_refused(system: Fixture) {
+    if system.mode() == Mode::Memory {
+        // The fixture's clients of memory are one.
+        return;
+    }
+    let client = system.builder().largest_call(3 << 20).connect().await;
+    let client = client.unwrap();
+    let error = shout::enqueue(&client, "x".repeat(4 << 20)).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert!(error.to_string().contains("3145728"), "{error}");
 }
 
 async fn a_drained_worker_finishes_what_runs(system: Fixture) {
@@ -740,13 +763,17 @@ async fn bloat() -> String {
     "x".repeat(2 << 20)
 }
 
-async fn a_value_that_is_too_large_to_record_is_a_failure(system: Fixture) {
+async fn a_value_that_is_too_large_to_record_is_stored_apart(system: Fixture) {
     let _worker = system.worker().await;
     let client = system.client().await;
     let call = bloat::enqueue(&client).await.unwrap();
-    let error = call.result().await.unwrap_err();
-    assert_eq!(error.failure().unwrap().kind, FailureKind::ReturnValue);
-    assert!(error.to_string().contains("return a reference"), "{error}");
+    if system.mode() == Mode::Core {
+        let error = call.result().await.unwrap_err();
+        assert_eq!(error.failure().unwrap().kind, FailureKind::ReturnValue);
+        assert!(error.to_string().contains("return a reference"), "{error}");
+        return;
+    }
+    assert!(call.result().await.unwrap().len() > 1 << 20);
 }
 
 async fn a_result_that_does_not_come_is_a_timeout(system: Fixture) {

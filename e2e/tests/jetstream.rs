@@ -70,7 +70,7 @@ async fn what_is_no_message_is_kept_as_a_dead_letter_and_the_worker_lives() {
     let letter = dead.get_raw_message(1).await.unwrap();
     let letter: serde_json::Value = serde_json::from_slice(&letter.payload).unwrap();
     assert_eq!(letter["reason"], "undecodable");
-    assert_eq!(letter["body"], "hello");
+    assert_eq!(letter["body"], "aGVsbG8=", "the bytes, in base64");
     assert!(
         letter["error"].as_str().unwrap().contains("expected value"),
         "{letter}"

@@ -36,12 +36,17 @@ pub enum ErrorKind {
     /// The broker could not take the request now; the same call may go
     /// through later.
     Unavailable,
+    /// There is no trace of what was named.
+    NotFound,
     /// Nothing arrived within the time that the caller set.
     Timeout,
     /// Core mode only: no worker listens on the queue.
     NoWorker,
     /// The queue has reached its backlog cap.
     QueueFull,
+    /// Another call of the same uniqueness is a task already, and the sender
+    /// asked to be refused then.
+    Duplicate,
     /// The message is larger than the broker takes.
     TooLarge,
     /// A name, an option or an argument that cannot be sent.

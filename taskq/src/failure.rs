@@ -28,6 +28,13 @@ pub enum FailureKind {
     Cancelled,
     /// Its time was over before it started.
     Expired,
+    /// Its deadline passed while it ran.
+    Deadline,
+    /// The workers that ran it died, again and again.
+    Crashed,
+    /// A kind that this version does not know.
+    #[serde(other)]
+    Other,
 }
 
 /// Why a task did not succeed. Its JSON has the keys that Taskiq gives an
@@ -41,6 +48,21 @@ pub struct Failure {
     pub type_name: String,
     /// What the error says, and what its causes say.
     pub message: String,
+    /// Where it happened, if that was captured: the place of a panic, and a
+    /// backtrace under `RUST_BACKTRACE=1`.
+    pub backtrace: Option<String>,
+}
+
+impl Failure {
+    /// A failure of taskq's own making.
+    pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            type_name: String::new(),
+            message: message.into(),
+            backtrace: None,
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -58,6 +80,8 @@ struct WireFailure {
     exc_message: Vec<serde_json::Value>,
     #[serde(default)]
     exc_module: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backtrace: Option<String>,
 }
 
 fn error_kind() -> FailureKind {
@@ -78,6 +102,7 @@ impl From<Failure> for WireFailure {
             exc_type: name,
             exc_message: vec![failure.message.into()],
             exc_module: module,
+            backtrace: failure.backtrace,
         }
     }
 }
@@ -99,6 +124,7 @@ impl From<WireFailure> for Failure {
                 None => wire.exc_type,
             },
             message: texts.join(", "),
+            backtrace: wire.backtrace,
         }
     }
 }

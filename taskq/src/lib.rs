@@ -74,15 +74,18 @@ pub mod cli;
 pub mod guide;
 
 pub use broker::{Mode, QueueDepth, Status};
-pub use client::{Client, ClientBuilder, Enqueue, EnqueueHook, TaskHandle};
+pub use client::{
+    Cancel, Cancellation, Client, ClientBuilder, Enqueue, EnqueueHook, Progress, TaskHandle,
+};
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use failure::{Failure, FailureKind};
 pub use message::{
-    Arguments, Label, LabelType, Labels, Outcome, State as OutcomeState, TaskId, TaskMessage,
+    Arguments, CancelRequest, Crash, DeadLetter, DeadReason, Event, EventKind, FailedAttempt,
+    Label, LabelType, Labels, Outcome, State as OutcomeState, TaskId, TaskMessage,
 };
 pub use task::{
-    Call, Context, Inject, Invocation, Param, Registration, Returns, State, StateNeed, Task,
-    TaskError, TaskOptions, Unique, Untyped,
+    Call, Context, Inject, Invocation, OnConflict, Param, Registration, Returns, State, StateNeed,
+    Task, TaskError, TaskOptions, Unique, Untyped,
 };
 pub use taskq_macros::task;
 pub use taskq_syntax::{Backoff, BackoffKind, Priority, format_duration, parse_duration};

@@ -7,23 +7,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, HeaderMap, Subscriber};
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, ready};
-use futures::stream::{SelectAll, StreamExt as _};
+use futures::stream::{BoxStream, SelectAll, StreamExt as _};
 use taskq_syntax::Priority;
-use tokio::sync::{OnceCell, broadcast};
+use tokio::sync::{OnceCell, broadcast, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::connect::{Connection, Happening};
 use super::jetstream::AbortOnDrop;
+use super::jetstream::events::Teller;
 use super::jetstream::pipe::{Pipe, Refusal};
 use super::names::{WORKERS, untoken};
 use super::waiters::Waiters;
 use super::{
-    Broker, Consumer, Deliveries, Delivery, Expected, History, Leases, Mode, Namespace,
-    Publication, Published, QueueDepth, Receipt, Settlement, Settler, Status, Subscription,
+    Broker, Cancelling, Consumer, Deliveries, Delivery, EventQuery, Expected, History, Leases,
+    LetterQuery, Mode, Namespace, Notice, Operate, Place, Publication, Published, Pulse,
+    QueueDepth, Receipt, Record, Settlement, Settler, Status, Subscription, Task,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{Outcome, TaskId};
+use crate::message::{CancelRequest, DeadLetter, Event, Journal, Outcome, TaskId};
 use crate::time::Timestamp;
 
 /// What a worker says when it has taken a message.
@@ -32,7 +35,6 @@ const TAKEN: &str = r#"{"stream":"core","seq":0}"#;
 /// The header of a message that is not the first of its attempts.
 const ORIGIN_TIME: &str = "Taskq-Sent-At";
 
-#[derive(Debug)]
 pub(crate) struct Core {
     client: Client,
     names: Namespace,
@@ -40,8 +42,17 @@ pub(crate) struct Core {
     origin: String,
     waiters: Arc<Waiters>,
     listening: OnceCell<AbortOnDrop>,
+    teller: Teller,
     /// Acts upon what happens to the connection.
     _following: AbortOnDrop,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("namespace", &self.names.as_str())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Core {
@@ -54,6 +65,7 @@ impl Core {
         let pipe = Pipe::open(client.clone(), client.new_inbox()).await?;
         let following = AbortOnDrop(tokio::spawn(follow(pipe.clone(), happenings)));
         Ok(Arc::new(Self {
+            teller: Teller::new(client.clone()),
             client,
             names,
             pipe,
@@ -105,6 +117,102 @@ impl Core {
             )),
             Err(refusal) => Err(refusal.into_error(&what)),
         }
+    }
+}
+
+/// What can be done without keeping anything: to tell, to listen, and to ask
+/// the worker that runs a task to stop.
+impl Operate for Arc<Core> {
+    fn tell(&self, event: Event) {
+        self.teller.tell(&self.names, &event);
+    }
+
+    fn events(
+        &self,
+        query: EventQuery,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Event>>>> {
+        Box::pin(async move {
+            if !query.follow {
+                return Ok(futures::stream::empty().boxed());
+            }
+            let mut told = SelectAll::new();
+            for subject in self.names.events_in(&query.scope) {
+                let events = self.client.subscribe(subject).await;
+                told.push(events.map_err(|error| closed().with_source(error))?);
+            }
+            let events = told.filter_map(|message| ready(Event::decode(&message.payload).map(Ok)));
+            Ok(events.boxed())
+        })
+    }
+
+    fn wish<'a>(&'a self, request: &'a CancelRequest) -> BoxFuture<'a, Result<Cancelling>> {
+        Box::pin(async move {
+            let subject = self.names.core_cancel(&request.id);
+            let body = Bytes::from(request.encode());
+            let asked = self.client.request(subject, body).await;
+            Ok(match asked {
+                Ok(_) => Cancelling::Held(Task {
+                    id: request.id.clone(),
+                    queue: String::new(),
+                    body: Vec::new(),
+                    stored_at: request.at,
+                    place: Place::Memory,
+                }),
+                // No worker is there to ask.
+                Err(_) => Cancelling::Unknown,
+            })
+        })
+    }
+
+    fn conclude(&self, _: Record) -> BoxFuture<'_, Result<bool>> {
+        ready(Ok(false)).boxed()
+    }
+
+    fn withdraw<'a>(&'a self, _: &'a Task) -> BoxFuture<'a, Result<()>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn letters(
+        &self,
+        _: LetterQuery,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<DeadLetter>>>> {
+        ready(Ok(futures::stream::empty().boxed())).boxed()
+    }
+
+    fn remove_letter<'a>(&'a self, _: &'a DeadLetter) -> BoxFuture<'a, Result<bool>> {
+        ready(Ok(false)).boxed()
+    }
+
+    fn reopen<'a>(&'a self, _: &'a TaskId) -> BoxFuture<'a, Result<()>> {
+        ready(Ok(())).boxed()
+    }
+}
+
+impl Core {
+    async fn listen_to_wishes(&self) -> Result<mpsc::UnboundedReceiver<Notice>> {
+        let subject = self.names.core_cancel_all();
+        let wishes = self.client.subscribe(subject).await;
+        let mut wishes = wishes.map_err(|error| closed().with_source(error))?;
+        let client = self.client.clone();
+        let (tell, told) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let wish = tokio::select! {
+                    wish = wishes.next() => wish,
+                    () = tell.closed() => return,
+                };
+                let Some(wish) = wish else { return };
+                if let Some(reply) = wish.reply {
+                    // Who asked may be gone.
+                    let _ = client.publish(reply, Bytes::new()).await;
+                }
+                let request = CancelRequest::decode(&wish.payload);
+                if request.is_some_and(|request| tell.send(Notice::Cancel(request)).is_err()) {
+                    return;
+                }
+            }
+        });
+        Ok(told)
     }
 }
 
@@ -209,7 +317,9 @@ impl Broker for Arc<Core> {
             let sent = self.client.publish(probe, "".into()).await;
             sent.map_err(|error| closed().with_source(error))?;
             echo.next().await;
-            let leases = Arc::new(Leases::new(subscription.lease));
+            let leases = Arc::new(Leases::endless(subscription.lease));
+            let notices = self.listen_to_wishes().await?;
+            let pulse = Arc::new(Pulse::new(Instant::now()));
             Ok(Consumer {
                 deliveries: Box::new(Intake {
                     client: self.client.clone(),
@@ -223,12 +333,39 @@ impl Broker for Arc<Core> {
                 }),
                 leases,
                 keeper: None,
+                notices,
+                pulse,
             })
         })
     }
 
     fn history<'a>(&'a self, _: &'a TaskId) -> BoxFuture<'a, Result<History>> {
         ready(Ok(History::default())).boxed()
+    }
+
+    fn write_journal<'a>(&'a self, _: &'a TaskId, _: &Journal) -> BoxFuture<'a, Result<()>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn put_payload<'a>(&'a self, name: &'a str, payload: Bytes) -> BoxFuture<'a, Result<()>> {
+        let error = Error::new(
+            ErrorKind::TooLarge,
+            format!(
+                "payload {name} is {} bytes long and the broker takes {}; core mode keeps nothing, so \
+                 send a reference to the data instead, or use jetstream mode",
+                payload.len(),
+                self.client.max_payload()
+            ),
+        );
+        ready(Err(error)).boxed()
+    }
+
+    fn payload<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Bytes>>> {
+        ready(Ok(None)).boxed()
+    }
+
+    fn remove_payload<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
+        ready(Ok(())).boxed()
     }
 
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueDepth>>> {
@@ -335,7 +472,7 @@ impl Settler for End {
         self.leases.release(receipt.lease);
         let record = match settlement {
             Settlement::Finish(record) => record,
-            Settlement::Bury { letter, record } => {
+            Settlement::Bury { letter, record, .. } => {
                 tracing::warn!(
                     task_id = %letter.id,
                     "a message that cannot run is dropped: core mode keeps no dead letters"
@@ -348,16 +485,21 @@ impl Settler for End {
                 self.resend(publication, due.since(Timestamp::now()));
                 return;
             }
-            Settlement::Release { refund, .. } => {
-                if let Some((id, _)) = refund {
+            Settlement::Release { journal, .. } => {
+                if let Some((id, _)) = journal {
                     tracing::warn!(task_id = %id, "a task that cannot run here is dropped: core mode keeps nothing");
                 }
                 return;
             }
-            Settlement::Discard => return,
+            Settlement::Discard | Settlement::Forget => return,
         };
         let core = Arc::clone(&self.core);
         self.sending.spawn(async move {
+            if let Ok(outcome) = Outcome::decode(&record.body) {
+                for event in Event::of_outcome(&outcome) {
+                    core.tell(event);
+                }
+            }
             let subject = core.names.core_done(&record.id);
             // Nobody waiting is fine.
             let _ = core.client.publish(subject, record.body.into()).await;
@@ -373,6 +515,14 @@ impl Settler for End {
     }
 
     fn unconfirmed(&self) -> usize {
+        0
+    }
+
+    fn confirmed(&self) -> u64 {
+        0
+    }
+
+    fn refused(&self) -> u64 {
         0
     }
 }

@@ -11,10 +11,17 @@ use crate::error::Result;
 
 /// The deliveries that this worker holds, from receipt to settlement. Read
 /// from the lease thread, so its lock is held for a moment only.
+///
+/// A lease is this worker's for as long as the broker has confirmed, less a
+/// margin for what was on its way. Past that the broker may have given the
+/// message to another, and nothing that this worker does with it counts: the
+/// lease is lost, by this worker's own clock and without asking anybody.
 #[derive(Debug)]
 pub(crate) struct Leases {
     /// How long a delivery is held without being renewed.
     term: Duration,
+    /// Whether a lease can be lost at all.
+    can_end: bool,
     held: Mutex<HashMap<u64, Held>>,
 }
 
@@ -24,14 +31,29 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug)]
 struct Held {
     address: Arc<str>,
-    renewed: Instant,
+    /// When the broker was last asked to renew it.
+    asked: Instant,
+    /// From when on the broker is known to count its term.
+    sure: Instant,
+    lost: bool,
 }
 
 impl Leases {
+    /// Leases of a broker that gives a message to another when its term is
+    /// over.
     pub(super) fn new(term: Duration) -> Self {
         Self {
             term,
+            can_end: true,
             held: Mutex::default(),
+        }
+    }
+
+    /// Leases that last as long as the worker.
+    pub(super) fn endless(term: Duration) -> Self {
+        Self {
+            can_end: false,
+            ..Self::new(term)
         }
     }
 
@@ -44,11 +66,22 @@ impl Leases {
         self.term
     }
 
+    /// How long a lease counts without a confirmation: the term, less what
+    /// the delivery or the confirmation may have been under way.
+    fn safe(&self) -> Duration {
+        self.term - self.term / 6
+    }
+
     /// Starts to hold a delivery.
     pub(super) fn hold(&self, address: Arc<str>, now: Instant) -> u64 {
         let key = NEXT.fetch_add(1, Ordering::Relaxed);
-        let renewed = now;
-        self.held().insert(key, Held { address, renewed });
+        let held = Held {
+            address,
+            asked: now,
+            sure: now,
+            lost: false,
+        };
+        self.held().insert(key, held);
         key
     }
 
@@ -57,18 +90,71 @@ impl Leases {
         self.held().remove(&key);
     }
 
-    /// The deliveries that were last renewed a third of the term ago or
-    /// more; they count as renewed from now on.
-    pub(crate) fn take_due(&self, now: Instant) -> Vec<Arc<str>> {
+    /// Whether a delivery is this worker's at this moment.
+    pub(crate) fn is_held(&self, key: u64, now: Instant) -> bool {
+        if !self.can_end {
+            return true;
+        }
+        let safe = self.safe();
+        self.held()
+            .get(&key)
+            .is_some_and(|held| !held.lost && now.saturating_duration_since(held.sure) < safe)
+    }
+
+    /// The deliveries for which the broker was last asked a third of the
+    /// term ago or more; they count as asked for from now on.
+    pub(crate) fn take_due(&self, now: Instant) -> Vec<(u64, Arc<str>)> {
         let third = self.term / 3;
         self.held()
-            .values_mut()
-            .filter(|held| now.duration_since(held.renewed) >= third)
-            .map(|held| {
-                held.renewed = now;
-                Arc::clone(&held.address)
+            .iter_mut()
+            .filter(|(_, held)| !held.lost && now.saturating_duration_since(held.asked) >= third)
+            .map(|(key, held)| {
+                held.asked = now;
+                (*key, Arc::clone(&held.address))
             })
             .collect()
+    }
+
+    /// The broker has renewed these when, or after, it was asked.
+    pub(crate) fn confirm(&self, keys: impl IntoIterator<Item = u64>, asked: Instant) {
+        let mut all = self.held();
+        for key in keys {
+            if let Some(held) = all.get_mut(&key) {
+                held.sure = held.sure.max(asked);
+            }
+        }
+    }
+
+    /// The broker did not answer for these: they are due again.
+    pub(crate) fn ask_again(&self, keys: impl IntoIterator<Item = u64>) {
+        let mut all = self.held();
+        for key in keys {
+            if let Some(held) = all.get_mut(&key) {
+                held.asked = held.sure;
+            }
+        }
+    }
+
+    /// The deliveries that are lost since this was last asked.
+    pub(crate) fn take_lost(&self, now: Instant) -> Vec<u64> {
+        let safe = self.safe();
+        self.held()
+            .iter_mut()
+            .filter(|(_, held)| !held.lost && now.saturating_duration_since(held.sure) >= safe)
+            .map(|(key, held)| {
+                held.lost = true;
+                *key
+            })
+            .collect()
+    }
+
+    /// For how long the broker has not confirmed a lease that was asked for.
+    pub(crate) fn unconfirmed(&self, now: Instant) -> Duration {
+        self.held()
+            .values()
+            .map(|held| now.saturating_duration_since(held.sure))
+            .max()
+            .unwrap_or_default()
     }
 }
 
@@ -78,6 +164,7 @@ impl Leases {
 pub(crate) trait LeaseKeeper: Send {
     fn connect(&mut self) -> BoxFuture<'_, Result<()>>;
 
+    /// Ok when the broker has confirmed that it counts anew.
     fn renew(&mut self, addresses: Vec<Arc<str>>) -> BoxFuture<'_, Result<()>>;
 }
 
@@ -85,18 +172,54 @@ pub(crate) trait LeaseKeeper: Send {
 mod tests {
     use super::*;
 
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
     #[test]
     fn a_lease_is_due_after_a_third_of_its_term_and_not_after_its_release() {
         let leases = Leases::new(Duration::from_secs(6));
         let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
+        let due = |seconds| -> Vec<String> {
+            let due = leases.take_due(at(start, seconds));
+            due.iter().map(|(_, address)| address.to_string()).collect()
+        };
         let key = leases.hold("a".into(), start);
-        leases.hold("b".into(), at(1));
-        assert!(leases.take_due(at(1)).is_empty());
-        assert_eq!(leases.take_due(at(2)), vec![Arc::from("a")]);
-        assert!(leases.take_due(at(2)).is_empty());
+        leases.hold("b".into(), at(start, 1));
+        assert!(due(1).is_empty());
+        assert_eq!(due(2), ["a"]);
+        assert!(due(2).is_empty());
         leases.release(key);
-        assert_eq!(leases.take_due(at(9)), vec![Arc::from("b")]);
+        assert_eq!(due(9), ["b"]);
         assert_eq!(leases.held().len(), 1);
+    }
+
+    #[test]
+    fn a_lease_that_nobody_confirms_is_lost_before_its_term_is_over() {
+        let leases = Leases::new(Duration::from_secs(6));
+        let start = Instant::now();
+        let key = leases.hold("a".into(), start);
+        assert!(leases.is_held(key, at(start, 4)));
+        leases.confirm([key], at(start, 2));
+        assert!(leases.is_held(key, at(start, 6)));
+        assert!(leases.take_lost(at(start, 6)).is_empty());
+        assert!(!leases.is_held(key, at(start, 7)));
+        assert_eq!(leases.take_lost(at(start, 7)), [key]);
+        assert!(leases.take_lost(at(start, 8)).is_empty());
+        // What is lost stays so, whatever the broker says later.
+        leases.confirm([key], at(start, 8));
+        assert!(!leases.is_held(key, at(start, 8)));
+        assert!(leases.take_due(at(start, 9)).is_empty());
+    }
+
+    #[test]
+    fn a_renewal_that_failed_is_due_at_once() {
+        let leases = Leases::new(Duration::from_secs(6));
+        let start = Instant::now();
+        let key = leases.hold("a".into(), start);
+        assert_eq!(leases.take_due(at(start, 2)).len(), 1);
+        assert!(leases.take_due(at(start, 3)).is_empty());
+        leases.ask_again([key]);
+        assert_eq!(leases.take_due(at(start, 3)).len(), 1);
     }
 }

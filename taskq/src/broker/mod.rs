@@ -12,6 +12,8 @@ mod jetstream;
 mod lease;
 mod memory;
 mod names;
+mod operate;
+mod pulse;
 mod waiters;
 
 use std::fmt;
@@ -22,14 +24,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use taskq_syntax::Priority;
+use tokio::sync::mpsc;
 
 pub(crate) use connect::ConnectOptions;
 pub(crate) use lease::{LeaseKeeper, Leases};
 pub(crate) use names::{Namespace, WORKERS};
+pub(crate) use operate::{Cancelling, EventQuery, EventScope, LetterQuery, Operate, Place, Task};
+pub(crate) use pulse::Pulse;
 pub(crate) use waiters::Expected;
 
 use crate::error::{Error, Result};
-use crate::message::{Outcome, TaskId};
+use crate::message::{CancelRequest, DeadLetter, Journal, Outcome, TaskId};
 use crate::time::Timestamp;
 
 /// Which transport carries the messages, and so what is promised.
@@ -105,7 +110,7 @@ pub(crate) fn open_memory() -> Arc<dyn Broker> {
 }
 
 /// A transport.
-pub(crate) trait Broker: Send + Sync + fmt::Debug + 'static {
+pub(crate) trait Broker: Operate + Send + Sync + fmt::Debug + 'static {
     fn mode(&self) -> Mode;
 
     /// The most bytes that a message may have.
@@ -133,6 +138,28 @@ pub(crate) trait Broker: Send + Sync + fmt::Debug + 'static {
 
     /// What became of a message that is delivered once more.
     fn history<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<History>>;
+
+    /// Stores what is known of a message's deliveries. Ok when it is stored.
+    fn write_journal<'a>(&'a self, id: &'a TaskId, journal: &Journal) -> BoxFuture<'a, Result<()>>;
+
+    /// The time by the broker's clock, as far as it is known.
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    /// Compares the clocks, if that has not been done lately.
+    fn compare_clocks(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Stores a payload that is too large for a message.
+    fn put_payload<'a>(&'a self, name: &'a str, payload: Bytes) -> BoxFuture<'a, Result<()>>;
+
+    /// A stored payload; none if there is none of this name.
+    fn payload<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>>>;
+
+    /// Removes a stored payload, if it is there.
+    fn remove_payload<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<()>>;
 
     /// Every queue and how much is in it.
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueDepth>>>;
@@ -162,6 +189,8 @@ pub(crate) struct Lock {
     pub(crate) key: String,
     /// For this long; until the task has ended if there is none.
     pub(crate) window: Option<Duration>,
+    /// Whether the lock is to be taken from who has it.
+    pub(crate) replace: bool,
 }
 
 /// What became of a publication.
@@ -169,6 +198,8 @@ pub(crate) struct Lock {
 pub(crate) enum Published {
     /// The broker has it.
     Accepted,
+    /// The broker has it, and its lock was taken from this message.
+    Replaced(TaskId),
     /// The broker had it: another message of the same id, or of the same
     /// lock.
     Existing(TaskId),
@@ -219,6 +250,19 @@ pub(crate) struct Consumer {
     pub(crate) leases: Arc<Leases>,
     /// Renews what is in `leases`; none where nothing can be lost.
     pub(crate) keeper: Option<Box<dyn LeaseKeeper>>,
+    /// What the worker must know of while it runs tasks.
+    pub(crate) notices: mpsc::UnboundedReceiver<Notice>,
+    /// Whether messages could come.
+    pub(crate) pulse: Arc<Pulse>,
+}
+
+/// What a worker must know of while it runs tasks.
+#[derive(Clone, Debug)]
+pub(crate) enum Notice {
+    /// Somebody wishes that a task should not go on.
+    Cancel(CancelRequest),
+    /// The connection was gone and is back: wishes may have been missed.
+    Missed,
 }
 
 /// A stream of messages whose flow the worker governs.
@@ -263,6 +307,12 @@ pub(crate) trait Settler: Send + Sync {
 
     /// How many ends the broker has not confirmed yet.
     fn unconfirmed(&self) -> usize;
+
+    /// How many ends the broker has confirmed.
+    fn confirmed(&self) -> u64;
+
+    /// How many outcomes the broker has refused, because there was one.
+    fn refused(&self) -> u64;
 }
 
 /// How an attempt ends.
@@ -272,20 +322,24 @@ pub(crate) enum Settlement {
     Finish(Record),
     /// Schedules the next attempt, then acks.
     Retry(Publication),
-    /// Keeps the message with its evidence, stores the outcome if there can
-    /// be one, then acks.
+    /// Stores the outcome if there can be one; keeps the message with its
+    /// evidence, unless another outcome was there; then acks.
     Bury {
-        letter: DeadLetter,
+        letter: Box<DeadLetter>,
         record: Option<Record>,
+        /// What is too large for the letter.
+        payload: Option<(String, Bytes)>,
     },
     /// Gives the message back after a while.
     Release {
         delay: Duration,
-        /// The message, and how many of its deliveries were no attempts.
-        refund: Option<(TaskId, u32)>,
+        /// The message, and what is known of its deliveries.
+        journal: Option<(TaskId, Journal)>,
     },
     /// Acks: the outcome is already recorded.
     Discard,
+    /// Nothing: the message is another's by now.
+    Forget,
 }
 
 /// An outcome to store.
@@ -298,23 +352,18 @@ pub(crate) struct Record {
     pub(crate) ttl: Option<Duration>,
     /// The lock to give up with it.
     pub(crate) unlock: Option<String>,
-}
-
-/// A message that will not be tried again, and why.
-#[derive(Debug)]
-pub(crate) struct DeadLetter {
-    pub(crate) queue: String,
-    pub(crate) task: String,
-    pub(crate) id: TaskId,
-    pub(crate) body: Vec<u8>,
+    /// A payload to store before it.
+    pub(crate) payload: Option<(String, Bytes)>,
+    /// The stored payload of the call, to remove after it.
+    pub(crate) spent: Option<String>,
 }
 
 /// What became of a message that is delivered once more.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub(crate) outcome: Option<Outcome>,
-    /// How many of its deliveries were no attempts.
-    pub(crate) refunds: u32,
+    pub(crate) journal: Journal,
+    pub(crate) cancel: Option<CancelRequest>,
 }
 
 /// How much is in a queue, in messages.

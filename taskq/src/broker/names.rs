@@ -6,16 +6,19 @@
 //! | plan stream | `TASKQ_PLAN`: `taskq.plan.<queue>.<task>.<id>`, firing to `taskq.due.<queue>.<priority>.<task>.<id>` |
 //! | outcomes | `TASKQ_DONE`: `taskq.done.<origin>.<id>` |
 //! | dead letters | `TASKQ_DEAD`: `taskq.dead.<queue>.<task>.<id>` |
-//! | locks, refunds | `TASKQ_STATE`: `taskq.state.lock.<key>`, `taskq.state.refund.<origin>.<id>` |
-//! | core mode | `taskq.core.work.<queue>.<priority>.<task>.<id>`, `taskq.core.done.<origin>.<id>` |
+//! | locks, what is known of deliveries, wishes to cancel | `TASKQ_STATE`: `taskq.state.lock.<key>`, `taskq.state.history.<origin>.<id>`, `taskq.state.cancel.<origin>.<id>` |
+//! | events | `TASKQ_EVENTS`: `taskq.event.<kind>.<queue>.<task>.<id>`; of workers `taskq.event.<kind>.-.-.<worker>` |
+//! | payloads over the limit | object stores `TASKQ_PAYLOADS` (arguments) and `TASKQ_RESULTS` (values) |
+//! | core mode | `taskq.core.work.<queue>.<priority>.<task>.<id>`, `taskq.core.done.<origin>.<id>`, `taskq.core.cancel.<id>` |
 //! | outcomes that are stored, told by workers | `taskq.stored.<origin>` |
 
 use std::fmt::Write as _;
 
 use taskq_syntax::Priority;
 
+use super::operate::{EventScope, LetterQuery};
 use crate::error::{Error, Result};
-use crate::message::TaskId;
+use crate::message::{Event, TaskId};
 
 /// Keeps several systems apart on one NATS; `taskq` unless it is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +150,14 @@ impl Namespace {
         format!("{}.plan.*.*.{}", self.root, token(id.as_str()))
     }
 
+    /// The queue of a plan's subject.
+    pub(super) fn parse_plan<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        let rest = subject
+            .strip_prefix(self.root.as_str())?
+            .strip_prefix(".plan.")?;
+        rest.split('.').next()
+    }
+
     pub(super) fn due_all(&self) -> String {
         format!("{}.due.>", self.root)
     }
@@ -196,13 +207,96 @@ impl Namespace {
         format!("{}.state.lock.{}", self.root, token(key))
     }
 
-    pub(super) fn refund(&self, id: &TaskId) -> String {
+    /// What is known of a message's deliveries.
+    pub(super) fn history(&self, id: &TaskId) -> String {
+        self.state_of("history", id)
+    }
+
+    /// The wish that a task should not go on.
+    pub(super) fn cancel(&self, id: &TaskId) -> String {
+        self.state_of("cancel", id)
+    }
+
+    pub(super) fn cancel_all(&self) -> String {
+        format!("{}.state.cancel.>", self.root)
+    }
+
+    fn state_of(&self, kind: &str, id: &TaskId) -> String {
+        let (origin, id) = (id.origin(), token(id.as_str()));
+        format!("{}.state.{kind}.{origin}.{id}", self.root)
+    }
+
+    pub(crate) fn events_stream(&self) -> String {
+        format!("{}_EVENTS", self.streams)
+    }
+
+    pub(super) fn event_all(&self) -> String {
+        format!("{}.event.>", self.root)
+    }
+
+    /// Where an event is told: of a task, or of a worker.
+    pub(super) fn event(&self, event: &Event) -> String {
+        let part = |text: &Option<String>| text.as_deref().map_or("-".to_owned(), token);
+        let of = match (&event.id, &event.worker) {
+            (Some(id), _) => token(id.as_str()),
+            (None, Some(worker)) => token(worker),
+            (None, None) => "-".to_owned(),
+        };
         format!(
-            "{}.state.refund.{}.{}",
+            "{}.event.{}.{}.{}.{of}",
             self.root,
-            id.origin(),
-            token(id.as_str())
+            event.kind,
+            part(&event.queue),
+            part(&event.task),
         )
+    }
+
+    /// The subjects of the events in a scope.
+    pub(super) fn events_in(&self, scope: &EventScope) -> Vec<String> {
+        let part = |text: Option<&str>| text.map_or("*".to_owned(), token);
+        let rest = format!(
+            "{}.{}.{}",
+            part(scope.queue.as_deref()),
+            part(scope.task.as_deref()),
+            part(scope.id.as_ref().map(TaskId::as_str)),
+        );
+        if scope.kinds.is_empty() {
+            return vec![format!("{}.event.*.{rest}", self.root)];
+        }
+        let kinds = scope.kinds.iter();
+        kinds
+            .map(|kind| format!("{}.event.{kind}.{rest}", self.root))
+            .collect()
+    }
+
+    /// The subjects of dead letters.
+    pub(super) fn letters(&self, query: &LetterQuery) -> String {
+        let part = |text: Option<&str>| text.map_or("*".to_owned(), token);
+        format!(
+            "{}.dead.{}.{}.{}",
+            self.root,
+            part(query.queue.as_deref()),
+            part(query.task.as_deref()),
+            part(query.id.as_ref().map(TaskId::as_str)),
+        )
+    }
+
+    /// The object store of payloads that are too large for a message.
+    pub(super) fn payloads(&self) -> String {
+        format!("{}_PAYLOADS", self.streams)
+    }
+
+    /// The object store of values that are too large for an outcome.
+    pub(super) fn results(&self) -> String {
+        format!("{}_RESULTS", self.streams)
+    }
+
+    pub(super) fn core_cancel(&self, id: &TaskId) -> String {
+        format!("{}.core.cancel.{}", self.root, token(id.as_str()))
+    }
+
+    pub(super) fn core_cancel_all(&self) -> String {
+        format!("{}.core.cancel.>", self.root)
     }
 
     /// Where workers tell an origin which of its outcomes are stored.

@@ -18,6 +18,8 @@ pub struct ClientBuilder {
     replicas: usize,
     result_timeout: Duration,
     results: bool,
+    tell_enqueued: bool,
+    largest_call: usize,
     hooks: Vec<Arc<dyn EnqueueHook>>,
 }
 
@@ -32,6 +34,8 @@ impl Default for ClientBuilder {
             replicas: 1,
             result_timeout: Duration::from_secs(300),
             results: true,
+            tell_enqueued: false,
+            largest_call: 64 * 1024 * 1024,
             hooks: Vec::new(),
         }
     }
@@ -136,6 +140,21 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether every accepted call is told as an event of kind `enqueued`.
+    /// It costs a message more each; off unless set.
+    pub fn tell_enqueued(mut self, tell: bool) -> Self {
+        self.tell_enqueued = tell;
+        self
+    }
+
+    /// The most bytes that a call may have, its arguments in JSON; 64 MiB
+    /// unless set. What is above the server's `max_payload` (1 MiB by
+    /// default) goes through the object store.
+    pub fn largest_call(mut self, bytes: usize) -> Self {
+        self.largest_call = bytes;
+        self
+    }
+
     /// Adds a hook round every message that is sent; the first added is the
     /// first called.
     pub fn hook(mut self, hook: impl EnqueueHook) -> Self {
@@ -182,8 +201,11 @@ impl ClientBuilder {
             namespace,
             ids,
             hooks: self.hooks,
+            name: self.connect.name,
             result_timeout: self.result_timeout,
             results: self.results,
+            tell_enqueued: self.tell_enqueued,
+            largest_call: self.largest_call,
         }))
     }
 }

@@ -10,9 +10,8 @@ use sha2::{Digest as _, Sha256};
 use super::{Client, TaskHandle};
 use crate::broker::{Lock, Publication, Published};
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{Arguments, TaskMessage, labels};
-use crate::task::{Call, CallParts, Returns, Unique, UniqueLock, When};
-use crate::time::Timestamp;
+use crate::message::{Arguments, Event, EventKind, TaskId, TaskMessage, labels};
+use crate::task::{Call, CallParts, OnConflict, Returns, Unique, UniqueLock, When};
 
 /// A call on its way; the handle when the broker has acknowledged it.
 #[must_use = "nothing is sent until this is awaited"]
@@ -41,7 +40,11 @@ impl<T: Returns> Call<T> {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for a name or an argument that cannot be sent,
-    /// [`ErrorKind::TooLarge`] for a message above the broker's limit,
+    /// [`ErrorKind::TooLarge`] for a call above
+    /// [`ClientBuilder::largest_call`](crate::ClientBuilder::largest_call),
+    /// or above the broker's limit where there is no store for it,
+    /// [`ErrorKind::Duplicate`] for a call that another keeps from being a
+    /// task, if it is to be refused then,
     /// [`ErrorKind::NoWorker`] in core mode when nobody listens,
     /// [`ErrorKind::QueueFull`] at the queue's cap,
     /// [`ErrorKind::Unavailable`] when the broker did not acknowledge: the
@@ -49,7 +52,12 @@ impl<T: Returns> Call<T> {
     /// same [`id`](Call::id) is safe.
     pub fn enqueue(self, client: &Client) -> Enqueue<'_, T::Output> {
         Enqueue(Box::pin(async move {
-            let outgoing = client.prepare(*self.parts?)?;
+            let parts = self.parts?;
+            if parts.when != When::Now || parts.deadline.is_some() {
+                // These times are by the broker's clock.
+                Box::pin(client.0.broker.compare_clocks()).await;
+            }
+            let outgoing = client.prepare(*parts)?;
             client.send(outgoing).await
         }))
     }
@@ -58,6 +66,9 @@ impl<T: Returns> Call<T> {
 /// A call, ready to be sent.
 struct Outgoing {
     publication: Publication,
+    /// The whole message, where it is too large for the broker.
+    payload: Option<Bytes>,
+    conflict: OnConflict,
     /// Kept for the hooks that are told how it went, if there are any.
     message: Option<Box<TaskMessage>>,
 }
@@ -69,14 +80,16 @@ impl Client {
         taskq_syntax::check_queue_name(&parts.queue)?;
         let named = parts.id.is_some();
         let id = parts.id.unwrap_or_else(|| self.0.ids.next());
+        let replace = parts.conflict == OnConflict::Replace;
         let lock = parts
             .unique
             .as_ref()
-            .map(|unique| lock(&parts.task, unique, &parts.arguments));
+            .map(|unique| lock(&parts.task, unique, &parts.arguments, replace));
+        let now = || self.0.broker.now();
         let due = match parts.when {
             When::Now => None,
             When::After(delay) if delay.is_zero() => None,
-            When::After(delay) => Some(Timestamp::now().plus(delay)),
+            When::After(delay) => Some(now().plus(delay)),
             When::At(time) => Some(time),
         };
         let mut message = TaskMessage {
@@ -87,27 +100,44 @@ impl Client {
         };
         if due.is_some() {
             // The plan's own message is stored when it falls due.
-            let now = Timestamp::now().as_millis();
-            message.labels.set(labels::ENQUEUED_AT, now);
+            message.labels.set(labels::ENQUEUED_AT, now().as_millis());
         }
-        if let Some(Lock { key, window: None }) = &lock {
-            message.labels.set(labels::UNIQUE, key.as_str());
+        if let Some(deadline) = parts.deadline {
+            let from = due.unwrap_or_else(now);
+            message
+                .labels
+                .set(labels::DEADLINE, from.plus(deadline).as_millis());
+        }
+        if let Some(lock) = &lock
+            && lock.window.is_none()
+        {
+            message.labels.set(labels::UNIQUE, lock.key.as_str());
         }
         for hook in &self.0.hooks {
             hook.before(&mut message)?;
         }
-        let body = message.encode();
-        let limit = self.0.broker.max_message();
-        if body.len() > limit {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                format!(
-                    "task {id} ({}) is {} bytes long and the broker takes {limit}; send a \
-                     reference to the data instead, or raise the server's max_payload",
-                    message.task,
-                    body.len()
-                ),
-            ));
+        let mut body = Bytes::from(message.encode());
+        let mut payload = None;
+        if body.len() > self.0.broker.max_message() {
+            let limit = self.0.largest_call;
+            if body.len() > limit {
+                return Err(Error::new(
+                    ErrorKind::TooLarge,
+                    format!(
+                        "task {id} ({}) is {} bytes long and this client sends {limit} at most; \
+                         send a reference to the data instead, or raise \
+                         ClientBuilder::largest_call",
+                        message.task,
+                        body.len()
+                    ),
+                ));
+            }
+            let mut ticket = TaskMessage {
+                arguments: Arguments::default(),
+                ..message.clone()
+            };
+            ticket.labels.set(labels::PAYLOAD, payload_name(&id));
+            payload = Some(std::mem::replace(&mut body, ticket.encode().into()));
         }
         let publication = Publication {
             id,
@@ -117,11 +147,13 @@ impl Client {
             priority: parts.priority,
             due,
             lock,
-            body: Bytes::from(body),
+            body,
         };
         let message = (!self.0.hooks.is_empty()).then(|| Box::new(message));
         Ok(Outgoing {
             publication,
+            payload,
+            conflict: parts.conflict,
             message,
         })
     }
@@ -133,11 +165,40 @@ impl Client {
         } else {
             None
         };
+        if let Some(payload) = outgoing.payload {
+            Box::pin(self.0.broker.put_payload(&payload_name(&id), payload)).await?;
+        }
+        let told = self.0.tell_enqueued.then(|| {
+            let sent = &outgoing.publication;
+            Event::of(
+                EventKind::Enqueued,
+                self.0.broker.now(),
+                &id,
+                &sent.task,
+                &sent.queue,
+            )
+        });
         let sent = match self.0.broker.publish(outgoing.publication).await {
             Ok(Published::Accepted) => Ok((id, expected, false)),
+            Ok(Published::Replaced(other)) => {
+                Box::pin(self.dismiss(other, &id)).await;
+                Ok((id, expected, false))
+            }
+            Ok(Published::Existing(existing)) if outgoing.conflict == OnConflict::Reject => {
+                Err(Error::new(
+                    ErrorKind::Duplicate,
+                    format!(
+                        "task {id} was refused: task {existing} of the same id or uniqueness key \
+                         is there already"
+                    ),
+                ))
+            }
             Ok(Published::Existing(existing)) => Ok((existing, None, true)),
             Err(error) => Err(error),
         };
+        if let (Some(event), Ok((_, _, false))) = (told, &sent) {
+            self.0.broker.tell(event);
+        }
         if let Some(message) = outgoing.message {
             for hook in &self.0.hooks {
                 hook.after(&message, sent.as_ref().map(|(id, ..)| id));
@@ -148,9 +209,27 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Cancels the task whose place another has taken. The other is accepted
+    /// whatever becomes of this.
+    async fn dismiss(&self, other: TaskId, id: &TaskId) {
+        let asked = self
+            .cancel(other.clone())
+            .because(format!("replaced by {id}"));
+        if let Err(error) = asked.await {
+            tracing::warn!(task_id = %other, "replaced, but not cancelled: {error}");
+        }
+    }
+}
+
+/// What the arguments of a call are stored under, where they are too large.
+fn payload_name(id: &TaskId) -> String {
+    format!("call.{id}")
+}
+
 /// The lock of a unique call: a digest of the task and of the key, or of the
 /// arguments in an order that does not depend on how they were given.
-fn lock(task: &str, unique: &UniqueLock, arguments: &Arguments) -> Lock {
+fn lock(task: &str, unique: &UniqueLock, arguments: &Arguments, replace: bool) -> Lock {
     let mut digest = Sha256::new();
     let mut part = |text: &str| {
         digest.update((text.len() as u64).to_le_bytes());
@@ -183,5 +262,9 @@ fn lock(task: &str, unique: &UniqueLock, arguments: &Arguments) -> Lock {
         Unique::UntilDone => None,
         Unique::For(window) => Some(window),
     };
-    Lock { key, window }
+    Lock {
+        key,
+        window,
+        replace,
+    }
 }

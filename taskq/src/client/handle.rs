@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::Client;
+use futures::Stream;
+
+use super::{Cancel, Client, Progress, progress};
 use crate::broker::{Expected, Status};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Outcome, TaskId};
@@ -81,7 +83,7 @@ impl<T> TaskHandle<T> {
             match Outcome::value_of(record) {
                 Some(value) => value,
                 // Not a success, or not as usual: the whole record tells.
-                None => Outcome::decode(record)?.value(),
+                None => Box::pin(self.whole(record)).await?.value(),
             }
         })
         .await
@@ -102,9 +104,59 @@ impl<T> TaskHandle<T> {
     /// As [`outcome`](Self::outcome).
     pub async fn outcome_timeout(&self, timeout: Duration) -> Result<Outcome> {
         self.within(timeout, async |expected: &Expected| {
-            expected.outcome().await
+            Box::pin(self.whole(expected.record().await)).await
         })
         .await
+    }
+
+    /// An outcome with its value, though that is stored elsewhere.
+    async fn whole(&self, record: &[u8]) -> Result<Outcome> {
+        let mut outcome = Outcome::decode(record)?;
+        let Some(name) = &outcome.payload else {
+            return Ok(outcome);
+        };
+        let stored = self.client.0.broker.payload(name).await?;
+        let value = stored
+            .and_then(|value| String::from_utf8(value.into()).ok())
+            .and_then(|text| serde_json::value::RawValue::from_string(text).ok());
+        if value.is_none() {
+            return Err(Error::new(
+                ErrorKind::Undecodable,
+                format!(
+                    "task {} ({}) returned a large value, and it is no longer stored",
+                    self.id, outcome.task
+                ),
+            ));
+        }
+        outcome.return_value = value;
+        Ok(outcome)
+    }
+
+    /// Asks that the task should not go on; see [`Client::cancel`].
+    pub fn cancel(&self) -> Cancel<'_> {
+        self.client.cancel(self.id.clone())
+    }
+
+    /// How far the task is, as it tells it by
+    /// [`Context::progress`](crate::Context::progress): first what it told
+    /// last, then what it tells. The stream ends with the task.
+    ///
+    /// ```no_run
+    /// # use taskq::prelude::*;
+    /// use futures::{StreamExt as _, TryStreamExt as _};
+    /// # async fn f(handle: TaskHandle<u64>) -> taskq::Result<()> {
+    /// let mut progress = handle.progress().await?.boxed();
+    /// while let Some(step) = progress.try_next().await? {
+    ///     println!("{} of {}", step.done, step.total);
+    /// }
+    /// let value = handle.result().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when NATS does not answer.
+    pub async fn progress(&self) -> Result<impl Stream<Item = Result<Progress>> + Send + use<T>> {
+        progress::follow(&self.client, &self.id).await
     }
 
     async fn within<V>(

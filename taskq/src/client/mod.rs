@@ -1,9 +1,11 @@
 //! The producing side.
 
 mod builder;
+mod cancel;
 mod enqueue;
 mod handle;
 mod hook;
+mod progress;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +13,11 @@ use std::time::Duration;
 use futures::stream::{self, Stream, StreamExt as _};
 
 pub use builder::ClientBuilder;
+pub use cancel::{Cancel, Cancellation};
 pub use enqueue::Enqueue;
 pub use handle::TaskHandle;
 pub use hook::EnqueueHook;
+pub use progress::Progress;
 
 use crate::broker::{Broker, Mode, Namespace, QueueDepth};
 use crate::error::Result;
@@ -33,10 +37,16 @@ pub(crate) struct Inner {
     pub(crate) namespace: Namespace,
     ids: IdSource,
     hooks: Vec<Arc<dyn EnqueueHook>>,
+    /// What the connection is called.
+    name: String,
     /// How long a handle waits for its outcome, unless it is told.
     result_timeout: Duration,
     /// Whether outcomes of sent calls are pushed to this client.
     results: bool,
+    /// Whether accepted calls are told as events.
+    tell_enqueued: bool,
+    /// The most bytes of a call.
+    largest_call: usize,
 }
 
 impl Client {

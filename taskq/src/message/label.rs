@@ -214,6 +214,15 @@ impl Labels {
         self.0.iter().map(|(name, label)| (name.as_str(), label))
     }
 
+    /// What the outcome keeps of them: as they crossed the wire, without
+    /// what only one attempt tells the next.
+    pub(crate) fn to_outcome(&self) -> serde_json::Map<String, Value> {
+        self.iter()
+            .filter(|(name, _)| *name != super::labels::ERRORS)
+            .map(|(name, label)| (name.to_owned(), label.wire_value().clone()))
+            .collect()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -4,16 +4,27 @@
 //! feed a taskq worker, and the reverse.
 
 mod arguments;
+mod attempts;
+mod cancel;
+mod event;
 mod id;
+mod journal;
 mod label;
+mod letter;
 mod outcome;
 mod wire;
 
 pub use arguments::Arguments;
 pub(crate) use arguments::{from_raw, to_raw};
+pub use attempts::FailedAttempt;
+pub(crate) use attempts::Trail;
+pub use cancel::CancelRequest;
+pub use event::{Event, EventKind};
 pub(crate) use id::IdSource;
 pub use id::TaskId;
+pub(crate) use journal::Journal;
 pub use label::{Label, LabelType, Labels};
+pub use letter::{Crash, DeadLetter, DeadReason};
 pub use outcome::{Outcome, State};
 
 use crate::error::{Error, ErrorKind, Result};

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{TaskId, arguments::from_raw};
+use super::{DeadReason, FailedAttempt, TaskId, arguments::from_raw};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{Failure, FailureKind};
 use crate::time::Timestamp;
@@ -80,9 +80,25 @@ pub struct Outcome {
     /// The labels of the message, as they crossed the wire.
     #[serde(default)]
     pub labels: serde_json::Map<String, serde_json::Value>,
+    /// What the last attempt said by [`Context::log`](crate::Context::log);
     /// Taskiq's field for captured output.
     #[serde(default)]
     pub log: Option<String>,
+    /// The attempts that failed before the last one, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<FailedAttempt>,
+    /// Why the message is a dead letter; none if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<DeadReason>,
+    /// Who cancelled it; none if nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_by: Option<String>,
+    /// The value was too large for this record: the name it is stored under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+    /// Whether the start of the last attempt was told as an event.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) start_told: bool,
 }
 
 impl Outcome {
@@ -111,11 +127,10 @@ impl Outcome {
             State::Cancelled => ErrorKind::Cancelled,
             State::Expired => ErrorKind::Expired,
         };
-        let failure = self.error.clone().unwrap_or_else(|| Failure {
-            kind: FailureKind::Error,
-            type_name: String::new(),
-            message: "no error was recorded".to_owned(),
-        });
+        let failure = self
+            .error
+            .clone()
+            .unwrap_or_else(|| Failure::new(FailureKind::Error, "no error was recorded"));
         let attempt = match self.attempt {
             0 => "before it started".to_owned(),
             n => format!("at attempt {n} on worker {}", self.worker),
@@ -142,9 +157,11 @@ impl Outcome {
             state: State,
             #[serde(borrow)]
             return_value: Option<&'a RawValue>,
+            #[serde(default)]
+            payload: Option<&'a str>,
         }
         let glance: Glance<'_> = serde_json::from_slice(record).ok()?;
-        if glance.state != State::Succeeded {
+        if glance.state != State::Succeeded || glance.payload.is_some() {
             return None;
         }
         let value = glance.return_value.map_or("null", RawValue::get);
@@ -205,6 +222,11 @@ mod tests {
             finished_at: Timestamp::from_millis(3),
             labels: serde_json::Map::new(),
             log: None,
+            attempts: Vec::new(),
+            dead: None,
+            cancelled_by: None,
+            payload: None,
+            start_told: false,
         }
     }
 
@@ -212,9 +234,8 @@ mod tests {
     fn an_outcome_has_taskiqs_keys_and_comes_back() {
         let mut outcome = outcome(State::Failed);
         outcome.error = Some(Failure {
-            kind: FailureKind::Panic,
             type_name: "shop::mail::SendError".into(),
-            message: "no route".into(),
+            ..Failure::new(FailureKind::Panic, "no route")
         });
         let json: serde_json::Value = serde_json::from_slice(&outcome.encode()).unwrap();
         for key in [
@@ -237,11 +258,7 @@ mod tests {
     #[test]
     fn a_failed_outcome_says_where_and_why() {
         let mut outcome = outcome(State::Failed);
-        outcome.error = Some(Failure {
-            kind: FailureKind::Error,
-            type_name: String::new(),
-            message: "no route".into(),
-        });
+        outcome.error = Some(Failure::new(FailureKind::Error, "no route"));
         let error = outcome.value::<u32>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TaskFailed);
         assert_eq!(

@@ -5,8 +5,9 @@ use std::time::Duration;
 use taskq_syntax::Backoff;
 
 use super::retry_delay;
-use crate::message::{Label, Labels, labels};
+use crate::message::{DeadReason, Label, Labels, labels};
 use crate::task::{RetryAdvice, TaskError, TaskOptions};
+use crate::time::Timestamp;
 
 /// The rules of one message: the task's defaults, with what the sender set
 /// in their place.
@@ -16,6 +17,8 @@ pub(crate) struct Policy {
     pub(crate) backoff: Backoff,
     pub(crate) timeout: Option<Duration>,
     pub(crate) ttl: Option<Duration>,
+    /// By when the task must have ended, by the server's clock.
+    pub(crate) deadline: Option<Timestamp>,
     /// How many attempts of this message have failed so far.
     pub(crate) failures: u32,
     /// The number of the attempt that a first delivery is.
@@ -23,14 +26,17 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Reads the rules. A label that cannot be read counts as not set: a
-    /// message must not be lost for one.
-    pub(crate) fn of(options: &TaskOptions, labels: &Labels) -> Self {
+    /// Reads the rules of a message that was stored at this time. A label
+    /// that cannot be read counts as not set: a message must not be lost for
+    /// one.
+    pub(crate) fn of(options: &TaskOptions, labels: &Labels, stored_at: Timestamp) -> Self {
         let mut policy = Self {
             retries: options.retries,
             backoff: options.backoff,
             timeout: options.timeout,
             ttl: options.ttl,
+            // A sender that does not know the task cannot set its deadline.
+            deadline: options.deadline.map(|after| stored_at.plus(after)),
             failures: 0,
             first_attempt: 1,
         };
@@ -62,6 +68,11 @@ impl Policy {
         }
         policy.timeout = seconds(labels::TIMEOUT).or(policy.timeout);
         policy.ttl = seconds(labels::TTL).or(policy.ttl);
+        policy.deadline = labels
+            .get(labels::DEADLINE)
+            .and_then(Label::as_i64)
+            .map(Timestamp::from_millis)
+            .or(policy.deadline);
         policy.failures = count(labels::FAILURES).unwrap_or(0);
         policy.first_attempt = count(labels::ATTEMPT).unwrap_or(1).max(1);
         policy
@@ -73,20 +84,31 @@ impl Policy {
 pub(crate) enum Next {
     /// Run the message again after this long.
     Retry(Duration),
-    /// Record the failure: no attempts are left, or none would help.
-    Fail,
+    /// Record the failure, for this reason.
+    Fail(DeadReason),
 }
 
-/// Decides what follows a failed attempt.
-pub(crate) fn settle(policy: &Policy, error: &TaskError, draw: f64) -> Next {
-    if policy.failures >= policy.retries {
-        return Next::Fail;
+/// Decides what follows a failed attempt. `worth` says whether the task's own
+/// predicate thinks the error worth another attempt; `now` is the server's
+/// time.
+pub(crate) fn settle(
+    policy: &Policy,
+    error: &TaskError,
+    worth: bool,
+    now: Timestamp,
+    draw: f64,
+) -> Next {
+    let delay = match error.advice() {
+        RetryAdvice::Never => return Next::Fail(DeadReason::Permanent),
+        RetryAdvice::After(delay) => delay,
+        RetryAdvice::Policy if !worth => return Next::Fail(DeadReason::Permanent),
+        RetryAdvice::Policy => retry_delay(policy.backoff, policy.failures + 1, draw),
+    };
+    let too_late = |deadline| deadline <= now.plus(delay);
+    if policy.failures >= policy.retries || policy.deadline.is_some_and(too_late) {
+        return Next::Fail(DeadReason::Exhausted);
     }
-    match error.advice() {
-        RetryAdvice::Never => Next::Fail,
-        RetryAdvice::After(delay) => Next::Retry(delay),
-        RetryAdvice::Policy => Next::Retry(retry_delay(policy.backoff, policy.failures + 1, draw)),
-    }
+    Next::Retry(delay)
 }
 
 #[cfg(test)]
@@ -116,6 +138,7 @@ mod tests {
                 (labels::BACKOFF, "constant(2s)".into()),
                 (labels::ATTEMPT, 4.into()),
             ]),
+            START,
         );
         assert_eq!(policy.retries, 7);
         assert_eq!(policy.timeout, Some(Duration::from_millis(300)));
@@ -136,29 +159,80 @@ mod tests {
                 (labels::TTL, f64::NAN.into()),
                 (labels::BACKOFF, "sometimes".into()),
                 (labels::ATTEMPT, (-1).into()),
+                (labels::DEADLINE, "soon".into()),
             ]),
+            START,
         );
-        assert_eq!(policy, Policy::of(&options, &Labels::default()));
+        assert_eq!(policy, Policy::of(&options, &Labels::default(), START));
+    }
+
+    /// When the messages of these tests were stored, and failed.
+    const START: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn next(policy: &Policy, error: &TaskError) -> Next {
+        settle(policy, error, true, START, 0.5)
+    }
+
+    #[test]
+    fn an_error_that_its_predicate_thinks_hopeless_is_not_retried() {
+        let policy = Policy::of(&TaskOptions::new().retries(2), &Labels::default(), START);
+        let error = TaskError::from("hopeless");
+        assert_eq!(
+            settle(&policy, &error, false, START, 0.5),
+            Next::Fail(DeadReason::Permanent)
+        );
+        // What the error itself asks for counts more.
+        let after = Duration::from_secs(1);
+        let busy = TaskError::retry_after(after, "busy");
+        assert_eq!(
+            settle(&policy, &busy, false, START, 0.5),
+            Next::Retry(after)
+        );
+    }
+
+    #[test]
+    fn a_retry_that_would_come_after_the_deadline_is_not_made() {
+        let options = TaskOptions::new()
+            .retries(9)
+            .backoff(Backoff::constant(Duration::from_secs(5)).without_jitter())
+            .deadline(Duration::from_secs(12));
+        let policy = Policy::of(&options, &Labels::default(), START);
+        let error = TaskError::from("again");
+        let at = |seconds| {
+            settle(
+                &policy,
+                &error,
+                true,
+                START.plus(Duration::from_secs(seconds)),
+                0.5,
+            )
+        };
+        assert_eq!(at(6), Next::Retry(Duration::from_secs(5)));
+        assert_eq!(at(7), Next::Fail(DeadReason::Exhausted));
+        // A sender's own deadline goes before the task's.
+        let sent = labels(&[(labels::DEADLINE, 1_000_500.into())]);
+        let policy = Policy::of(&options, &sent, START);
+        assert_eq!(policy.deadline, Some(Timestamp::from_millis(1_000_500)));
     }
 
     #[test]
     fn an_error_steers_its_retry() {
-        let policy = Policy::of(&TaskOptions::new().retries(2), &Labels::default());
+        let policy = Policy::of(&TaskOptions::new().retries(2), &Labels::default(), START);
         let after = Duration::from_secs(42);
         let busy = TaskError::retry_after(after, "busy");
-        assert_eq!(settle(&policy, &busy, 0.5), Next::Retry(after));
+        assert_eq!(next(&policy, &busy), Next::Retry(after));
         let wrong = TaskError::permanent("wrong");
-        assert_eq!(settle(&policy, &wrong, 0.5), Next::Fail);
+        assert_eq!(next(&policy, &wrong), Next::Fail(DeadReason::Permanent));
         let arguments = TaskError::of_kind(FailureKind::Arguments, String::new());
-        assert_eq!(settle(&policy, &arguments, 0.5), Next::Fail);
+        assert_eq!(next(&policy, &arguments), Next::Fail(DeadReason::Permanent));
     }
 
     proptest! {
         #[test]
         fn a_message_is_retried_exactly_as_often_as_its_policy_says(retries in 0u32..50) {
-            let mut policy = Policy::of(&TaskOptions::new().retries(retries), &Labels::default());
+            let mut policy = Policy::of(&TaskOptions::new().retries(retries), &Labels::default(), START);
             let mut attempts = 1;
-            while let Next::Retry(_) = settle(&policy, &TaskError::from("again"), 1.0) {
+            while let Next::Retry(_) = next(&policy, &TaskError::from("again")) {
                 policy.failures += 1;
                 attempts += 1;
                 prop_assert!(attempts <= retries + 1);

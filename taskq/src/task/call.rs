@@ -61,7 +61,9 @@ pub(crate) struct CallParts {
     pub(crate) queue: Cow<'static, str>,
     pub(crate) priority: Priority,
     pub(crate) when: When,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) unique: Option<UniqueLock>,
+    pub(crate) conflict: OnConflict,
     pub(crate) labels: Labels,
     pub(crate) arguments: Arguments,
 }
@@ -72,6 +74,21 @@ pub(crate) enum When {
     Now,
     After(Duration),
     At(Timestamp),
+}
+
+/// What happens to a call that another one's uniqueness keeps from being a
+/// task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnConflict {
+    /// Its sender gets the handle of the other.
+    #[default]
+    Existing,
+    /// It is refused, with
+    /// [`ErrorKind::Duplicate`](crate::ErrorKind::Duplicate).
+    Reject,
+    /// It takes the other's place: the other is cancelled, whether it waits
+    /// or runs.
+    Replace,
 }
 
 /// What keeps a second call from being a second task.
@@ -94,6 +111,8 @@ impl<T: Task> Call<T> {
                     queue: Cow::Borrowed(options.queue),
                     priority: options.priority,
                     when: When::Now,
+                    deadline: None,
+                    conflict: OnConflict::Existing,
                     unique: options.unique.map(|scope| UniqueLock { key: None, scope }),
                     labels: Labels::default(),
                     arguments,
@@ -123,6 +142,8 @@ impl Call<Untyped> {
                 queue: Cow::Borrowed("default"),
                 priority: Priority::Normal,
                 when: When::Now,
+                deadline: None,
+                conflict: OnConflict::Existing,
                 unique: None,
                 labels: Labels::default(),
                 arguments: Arguments::default(),
@@ -229,6 +250,20 @@ impl<T> Call<T> {
                 scope,
             });
         })
+    }
+
+    /// What happens when the call is kept from being a task by the uniqueness
+    /// of another: its sender gets the handle of that one unless set.
+    pub fn on_conflict(self, conflict: OnConflict) -> Self {
+        self.with(|parts| parts.conflict = conflict)
+    }
+
+    /// How long after it was sent (or was due, if it is put off) the task may
+    /// still start, and by when it must have ended, retries included. Past it
+    /// a task that has not started ends as `expired`, without running; one
+    /// that runs is stopped, and fails. By the server's clock.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.with(|parts| parts.deadline = Some(deadline))
     }
 
     /// How many times a failed attempt is followed by another. An attempt that

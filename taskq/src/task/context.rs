@@ -1,6 +1,9 @@
 //! What an attempt knows about itself.
 
-use std::sync::{Arc, OnceLock};
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
@@ -34,17 +37,91 @@ pub(crate) struct Attempt {
     pub(crate) task: &'static str,
     pub(crate) queue: Arc<str>,
     pub(crate) worker: Arc<str>,
+    /// The key of its lease.
+    pub(crate) lease: u64,
     pub(crate) number: u32,
     pub(crate) enqueued_at: Timestamp,
     pub(crate) started_at: Timestamp,
     pub(crate) labels: Labels,
     /// Made when somebody first asks for it.
     pub(crate) cancelled: OnceLock<CancellationToken>,
+    /// Who passes on what the task says; nobody in unit tests.
+    pub(crate) voice: Option<Arc<dyn Voice>>,
+    /// What the task has said; made when it first says something.
+    pub(crate) said: OnceLock<Box<Mutex<Said>>>,
+    /// Whether its start was told as an event.
+    pub(crate) start_told: AtomicBool,
+    /// Whether what it does no longer counts: its lease was lost, its time
+    /// was over, or it was handed back.
+    pub(crate) over: AtomicBool,
+}
+
+/// Passes on what a task says.
+pub(crate) trait Voice: Send + Sync + fmt::Debug {
+    /// Tells how far the task is, or keeps it for a moment.
+    fn progress(&self, attempt: &Attempt, step: Step);
+    /// Tells a line of the task's log.
+    fn log(&self, attempt: &Attempt, line: &str);
+}
+
+/// How far a task is.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+    pub(crate) message: String,
+}
+
+/// What a task has said so far.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// What is not told yet.
+    pub(crate) step: Option<Step>,
+    pub(crate) step_told: Option<Instant>,
+    /// The lines of its log, for the outcome.
+    pub(crate) log: String,
+    pub(crate) log_is_cut: bool,
+    /// How many lines may be told as events at this moment, and since when.
+    pub(crate) lines: Option<(f64, Instant)>,
 }
 
 impl Attempt {
+    /// An attempt that nobody has asked anything yet.
+    pub(crate) fn new(
+        id: TaskId,
+        task: &'static str,
+        queue: Arc<str>,
+        worker: Arc<str>,
+        number: u32,
+        enqueued_at: Timestamp,
+        labels: Labels,
+    ) -> Self {
+        Self {
+            id,
+            task,
+            queue,
+            worker,
+            lease: 0,
+            number,
+            enqueued_at,
+            started_at: Timestamp::now(),
+            labels,
+            cancelled: OnceLock::new(),
+            voice: None,
+            said: OnceLock::new(),
+            start_told: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        }
+    }
+
     pub(crate) fn cancelled(&self) -> &CancellationToken {
         self.cancelled.get_or_init(CancellationToken::new)
+    }
+
+    /// What it has said; made if it has said nothing yet.
+    pub(crate) fn said(&self) -> MutexGuard<'_, Said> {
+        let said = self.said.get_or_init(Box::default);
+        said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,18 +133,15 @@ impl Context {
     /// A context for unit tests: task `test`, queue `default`, attempt 1.
     #[must_use]
     pub fn test() -> Self {
-        let now = Timestamp::now();
-        Self(Arc::new(Attempt {
-            id: "00000000-0000-7000-8000-000000000000".into(),
-            task: "test",
-            queue: "default".into(),
-            worker: "test".into(),
-            number: 1,
-            enqueued_at: now,
-            started_at: now,
-            labels: Labels::default(),
-            cancelled: OnceLock::new(),
-        }))
+        Self(Arc::new(Attempt::new(
+            "00000000-0000-7000-8000-000000000000".into(),
+            "test",
+            "default".into(),
+            "test".into(),
+            1,
+            Timestamp::now(),
+            Labels::default(),
+        )))
     }
 
     /// The id of the message.
@@ -119,9 +193,57 @@ impl Context {
         &self.0.labels
     }
 
-    /// Waits until this attempt should stop: its time is over, or the worker
-    /// is shutting down and its grace has ended. An `async` task is dropped
-    /// at its next await point then; a blocking one has to look.
+    /// Tells how far the task is: `done` of `total` (0 if that is not known),
+    /// in whatever it counts, and what it is doing. Whoever has the handle
+    /// sees it by [`TaskHandle::progress`](crate::TaskHandle::progress), and
+    /// so does `taskq events`.
+    ///
+    /// Call it as often as you like: at most ten a second are told, the
+    /// latest always. Telling costs the task nothing but the call.
+    ///
+    /// ```
+    /// use taskq::prelude::*;
+    ///
+    /// #[task]
+    /// async fn import(ctx: Context, lines: Vec<String>) {
+    ///     for (done, line) in (1..).zip(&lines) {
+    ///         // ... import it ...
+    ///         ctx.progress(done, lines.len() as u64, line.as_str());
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # import(Context::test(), vec!["a".into()]).await;
+    /// # }
+    /// ```
+    pub fn progress(&self, done: u64, total: u64, message: impl Into<String>) {
+        if let Some(voice) = &self.0.voice {
+            let message = message.into();
+            let step = Step {
+                done,
+                total,
+                message,
+            };
+            voice.progress(&self.0, step);
+        }
+    }
+
+    /// Says something for the record: it is told as an event, and the
+    /// outcome keeps it ([`Outcome::log`](crate::Outcome::log), the first
+    /// 16 KiB). At most 20 lines a second are told as events, after a first
+    /// 100.
+    pub fn log(&self, line: impl fmt::Display) {
+        if let Some(voice) = &self.0.voice {
+            voice.log(&self.0, &line.to_string());
+        }
+    }
+
+    /// Waits until this attempt should stop: its time is over, somebody
+    /// cancelled the task, the worker lost its lease, or it is shutting down
+    /// and its grace has ended. An `async` task is dropped at its next await
+    /// point: at once, or, for a cancelled task that waits for this, after
+    /// the worker's [`cancel_grace`]. A blocking one has to look.
+    ///
+    /// [`cancel_grace`]: crate::WorkerBuilder::cancel_grace
     pub async fn cancelled(&self) {
         self.0.cancelled().cancelled().await;
     }
@@ -130,9 +252,6 @@ impl Context {
     /// dropped.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0
-            .cancelled
-            .get()
-            .is_some_and(CancellationToken::is_cancelled)
+        self.0.cancelled().is_cancelled()
     }
 }

@@ -32,6 +32,8 @@ pub struct TaskError {
     advice: RetryAdvice,
     type_name: &'static str,
     source: BoxError,
+    /// Where a panic happened.
+    backtrace: Option<String>,
 }
 
 /// What the error asks for; the policy decides.
@@ -68,7 +70,10 @@ impl TaskError {
 
     pub(crate) fn of_kind(kind: FailureKind, message: String) -> Self {
         let advice = match kind {
-            FailureKind::Error | FailureKind::Panic | FailureKind::Timeout => RetryAdvice::Policy,
+            FailureKind::Error
+            | FailureKind::Panic
+            | FailureKind::Timeout
+            | FailureKind::Deadline => RetryAdvice::Policy,
             _ => RetryAdvice::Never,
         };
         Self {
@@ -76,6 +81,16 @@ impl TaskError {
             advice,
             type_name: "",
             source: message.into(),
+            backtrace: None,
+        }
+    }
+
+    /// A panic, with what was captured of its place.
+    #[cfg(feature = "worker")]
+    pub(crate) fn panicked(text: &str, backtrace: Option<String>) -> Self {
+        Self {
+            backtrace,
+            ..Self::of_kind(FailureKind::Panic, format!("the task panicked: {text}"))
         }
     }
 
@@ -107,7 +122,20 @@ impl TaskError {
             kind: self.kind,
             type_name: self.type_name.to_owned(),
             message: self.to_string(),
+            backtrace: self.backtrace.clone().or_else(|| self.own_backtrace()),
         }
+    }
+
+    /// The backtrace that the error itself carries. There is no stable way
+    /// to ask for it; `anyhow` and `eyre` print it after a heading.
+    fn own_backtrace(&self) -> Option<String> {
+        // Printing costs; and without the variable nobody captures one.
+        std::env::var_os("RUST_BACKTRACE").filter(|value| value != "0")?;
+        let text = format!("{:?}", self.source);
+        let place = text
+            .find("Stack backtrace:")
+            .or_else(|| text.find("BACKTRACE"))?;
+        Some(text[place..].to_owned())
     }
 }
 
@@ -118,6 +146,7 @@ impl<E: Into<BoxError>> From<E> for TaskError {
             advice: RetryAdvice::Policy,
             type_name: std::any::type_name::<E>(),
             source: error.into(),
+            backtrace: None,
         }
     }
 }

@@ -11,10 +11,12 @@ mod result;
 mod run;
 mod state;
 
-pub use call::{Call, Returns, Untyped};
+pub use call::{Call, OnConflict, Returns, Untyped};
 pub(crate) use call::{CallParts, UniqueLock, When};
 pub(crate) use context::Attempt;
 pub use context::Context;
+#[cfg(feature = "worker")]
+pub(crate) use context::{Step, Voice};
 pub use contract::Declared;
 #[cfg(feature = "worker")]
 pub(crate) use error::RetryAdvice;

@@ -7,7 +7,7 @@ use tower::util::{BoxCloneSyncService, MapErr};
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::middleware::{Execution, Run, TaskService, TaskValue};
-use super::{Worker, WorkerStats};
+use super::{Limits, Worker, WorkerStats};
 use crate::client::Client;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::task::{Registration, Registry, State, States, Task};
@@ -22,6 +22,7 @@ pub struct WorkerBuilder {
     concurrency: usize,
     lease: Duration,
     grace: Duration,
+    limits: Limits,
     discover: bool,
     tasks: Vec<Option<&'static Registration>>,
     states: States,
@@ -40,6 +41,10 @@ impl WorkerBuilder {
             concurrency: 64,
             lease: Duration::from_secs(6),
             grace: Duration::from_secs(30),
+            limits: Limits {
+                max_crashes: 3,
+                cancel_grace: Duration::from_secs(5),
+            },
             discover: true,
             tasks: Vec::new(),
             states,
@@ -130,6 +135,22 @@ impl WorkerBuilder {
         self
     }
 
+    /// How long a task that was cancelled, and that waits for
+    /// [`Context::cancelled`](crate::Context::cancelled), may go on; 5
+    /// seconds unless set.
+    pub fn cancel_grace(mut self, grace: Duration) -> Self {
+        self.limits.cancel_grace = grace;
+        self
+    }
+
+    /// How many workers in a row a message may take with it before it is put
+    /// in quarantine: recorded as failed, and kept as a dead letter with what
+    /// is known of the deaths. 3 unless set; 0 for any number.
+    pub fn max_crashes(mut self, crashes: u32) -> Self {
+        self.limits.max_crashes = crashes;
+        self
+    }
+
     /// Checks everything, and makes the worker.
     ///
     /// # Errors
@@ -179,6 +200,7 @@ impl WorkerBuilder {
             concurrency: self.concurrency,
             lease: self.lease,
             grace: self.grace,
+            limits: self.limits,
             registry: Arc::new(registry),
             states: Arc::new(self.states),
             service: self.service,

@@ -1,8 +1,9 @@
-//! One delivery, from its bytes to its settlement.
+//! From a delivery to its settlement.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
@@ -11,15 +12,20 @@ use serde_json::value::RawValue;
 use tower::ServiceExt as _;
 
 use super::middleware::{Execution, TaskService, TaskValue, run, unwrap_error};
-use super::stats::WorkerStats;
-use crate::broker::{DeadLetter, Delivery, History, Mode, Receipt, Record, Settlement, Settler};
+use super::panics;
+use super::voice::Speaker;
+use super::wishes::Wishes;
+use super::{Limits, WorkerStats};
+use crate::broker::{Delivery, History, Leases, Receipt, Settler};
 use crate::client::Client;
-use crate::error::Result;
 use crate::failure::FailureKind;
-use crate::message::{Label, Labels, State, TaskId, TaskMessage, labels};
-use crate::policy::{Next, Policy, settle};
-use crate::task::{Attempt, Invocation, Job, Registration, Registry, States, TaskError};
+use crate::message::{CancelRequest, Journal, Label, Labels, TaskMessage, labels};
+use crate::policy::{Admission, Facts, Policy, admit};
+use crate::task::{Attempt, Invocation, Job, Registration, Registry, States, TaskError, Voice};
 use crate::time::Timestamp;
+
+/// A suspect that has to wait for another comes back after so long.
+const SUSPECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs what the slots give it.
 pub(super) struct Executor {
@@ -29,17 +35,28 @@ pub(super) struct Executor {
     pub(super) states: Arc<States>,
     pub(super) service: Option<TaskService>,
     pub(super) settler: Arc<dyn Settler>,
+    pub(super) leases: Arc<Leases>,
     pub(super) stats: WorkerStats,
+    pub(super) limits: Limits,
+    pub(super) speaker: Arc<Speaker>,
+    /// Who does not want which task to go on.
+    pub(super) wishes: Wishes,
+    /// Whether a message runs that may have killed a worker.
+    pub(super) suspect_runs: AtomicBool,
     /// What runs now, by lease.
     pub(super) active: Mutex<HashMap<u64, Active>>,
 }
 
 /// A running attempt.
 pub(super) struct Active {
-    attempt: Arc<Attempt>,
-    receipt: Receipt,
-    refunds: u32,
-    abort: AbortHandle,
+    pub(super) attempt: Arc<Attempt>,
+    pub(super) receipt: Receipt,
+    pub(super) journal: Journal,
+    pub(super) since: Instant,
+    pub(super) blocking: bool,
+    /// Who does not want it to go on.
+    pub(super) wish: Option<CancelRequest>,
+    pub(super) abort: AbortHandle,
 }
 
 /// An attempt that has started.
@@ -48,11 +65,33 @@ pub(super) struct Started {
     pub(super) policy: Policy,
     pub(super) delivery: Delivery,
     pub(super) since: Instant,
+    pub(super) retry_if: Option<fn(&TaskError) -> bool>,
+}
+
+/// A delivery whose task was looked up.
+pub(super) struct Incoming {
+    pub(super) delivery: Delivery,
+    pub(super) message: TaskMessage,
+    pub(super) task: Option<&'static Registration>,
+    pub(super) policy: Policy,
+    pub(super) journal: Journal,
+}
+
+impl Incoming {
+    /// The number of the attempt that this delivery is.
+    pub(super) fn attempt(&self) -> u32 {
+        self.journal.attempt(self.delivery.receipt.deliveries)
+    }
 }
 
 impl Executor {
-    fn active(&self) -> MutexGuard<'_, HashMap<u64, Active>> {
+    pub(super) fn active(&self) -> MutexGuard<'_, HashMap<u64, Active>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a delivery is still this worker's.
+    pub(super) fn holds(&self, receipt: &Receipt) -> bool {
+        self.leases.is_held(receipt.lease, Instant::now())
     }
 
     /// Runs one delivery to its settlement.
@@ -61,60 +100,132 @@ impl Executor {
             Ok(message) => message,
             Err(error) => return self.bury_undecodable(delivery, &error.to_string()),
         };
-        let Some(task) = self.registry.get(&message.task) else {
-            return Box::pin(self.pass_on(delivery, message)).await;
-        };
+        let task = self.registry.get(&message.task);
+        let incoming = Incoming::new(delivery, message, task);
         // What is seldom taken is boxed: thousands of these futures live at
         // once, and all are as large as their largest part.
-        let mut refunds = 0;
-        if delivery.receipt.deliveries > 1 {
-            match Box::pin(self.history(&message.id)).await {
-                History {
-                    outcome: Some(outcome),
-                    ..
-                } => {
-                    tracing::info!(
-                        task_id = %message.id,
-                        task = message.task,
-                        state = %outcome.state,
-                        "delivered again after it had ended; acked without a run"
-                    );
-                    self.settler.settle(delivery.receipt, Settlement::Discard);
-                    return;
-                }
-                history => refunds = history.refunds,
+        if self.is_plain(&incoming)
+            && let Some(task) = task
+        {
+            return self.run(task, incoming).await;
+        }
+        Box::pin(self.execute_with_care(incoming)).await;
+    }
+
+    /// Whether there is nothing to look up: the first delivery of a first
+    /// attempt, in time, that nobody minds.
+    fn is_plain(&self, incoming: &Incoming) -> bool {
+        incoming.delivery.receipt.deliveries == 1
+            && incoming.policy.first_attempt == 1
+            && incoming.policy.deadline.is_none()
+            && incoming.message.labels.get(labels::PAYLOAD).is_none()
+            && !self.wishes.any()
+            && self.holds(&incoming.delivery.receipt)
+    }
+
+    async fn execute_with_care(&self, mut incoming: Incoming) {
+        let receipt = &incoming.delivery.receipt;
+        let delivery = receipt.deliveries;
+        let mut history = History::default();
+        // Where the next attempt of a retry is, the one before may have been
+        // delivered again and ended.
+        if delivery > 1 || incoming.policy.first_attempt > 1 {
+            match self.history(&incoming).await {
+                Some(found) => history = found,
+                None => return self.forget(incoming.delivery),
             }
         }
-        let (started, job, registration) = self.start(task, message, delivery, refunds);
+        incoming.journal = history.journal.for_base(incoming.policy.first_attempt);
+        let wish = history
+            .cancel
+            .or_else(|| self.wishes.of(&incoming.message.id));
+        let admission = admit(&Facts {
+            delivery,
+            journal: &incoming.journal,
+            ended: history.outcome.is_some(),
+            cancelled: wish.is_some(),
+            deadline: incoming.policy.deadline,
+            now: self.client.0.broker.now(),
+            max_crashes: self.limits.max_crashes,
+        });
+        match (admission, history.outcome, wish) {
+            (Admission::Ended, Some(outcome), _) => self.ended_before(incoming, &outcome),
+            (Admission::Cancel, _, Some(wish)) => self.cancel_unstarted(incoming, &wish),
+            (Admission::Expire, ..) => self.expire(incoming),
+            (Admission::Quarantine, ..) => self.quarantine(incoming),
+            (Admission::Run { suspect, .. }, ..) => self.admitted(incoming, suspect).await,
+            // An outcome and a wish are there when they were told of.
+            (Admission::Ended | Admission::Cancel, ..) => self.forget(incoming.delivery),
+        }
+    }
+
+    async fn admitted(&self, mut incoming: Incoming, suspect: bool) {
+        let Some(task) = incoming.task else {
+            return self.pass_on(incoming);
+        };
+        // A message that may have killed a worker runs alone among its like,
+        // so that the next death tells which of them it was.
+        let alone = suspect.then(|| SuspectSlot::take(&self.suspect_runs));
+        if let Some(None) = alone {
+            return self.release(incoming, SUSPECT_PAUSE);
+        }
+        let receipt = &incoming.delivery.receipt;
+        if receipt.deliveries > 1 {
+            let at = self.client.0.broker.now();
+            incoming.journal.start(receipt.deliveries, &self.worker, at);
+            if !self.write_journal(&incoming).await {
+                return self.forget(incoming.delivery);
+            }
+        }
+        if let Some(name) = incoming.message.labels.get(labels::PAYLOAD) {
+            let name = name.as_str().unwrap_or_default().to_owned();
+            match self.fetch_arguments(&incoming, &name).await {
+                Some(Ok(arguments)) => incoming.message.arguments = arguments,
+                Some(Err(error)) => return self.fail_unstarted(incoming, &error),
+                None => return self.forget(incoming.delivery),
+            }
+        }
+        self.run(task, incoming).await;
+    }
+
+    /// Runs a task to the end of its attempt.
+    async fn run(&self, task: &'static Registration, incoming: Incoming) {
+        let (started, job, registration) = self.start(task, incoming);
         let running = async {
             let job = job?;
             let attempt = Arc::clone(&started.attempt);
-            match started.policy.timeout {
+            match self.time_limit(&started.policy) {
                 None => self.call(attempt, job).await,
-                Some(timeout) => Box::pin(self.call_within(timeout, attempt, job)).await,
+                Some((limit, kind)) => Box::pin(self.call_within(limit, kind, attempt, job)).await,
             }
         };
         let running = AssertUnwindSafe(running).catch_unwind();
         let result = Abortable::new(running, registration).await;
-        if self
-            .active()
-            .remove(&started.delivery.receipt.lease)
-            .is_none()
-        {
-            // Handed back while it ran; what it gives comes too late.
+        let lease = started.delivery.receipt.lease;
+        let Some(active) = self.active().remove(&lease) else {
+            // Handed back or lost while it ran; what it gives comes too late.
             return;
+        };
+        if !self.holds(&started.delivery.receipt) {
+            return self.lost(active);
         }
-        match result {
-            Ok(Ok(Ok(value))) => self.succeed(*started, value),
-            Ok(Ok(Err(error))) => self.fail(*started, &error),
-            Ok(Err(panic)) => {
-                let text = panic_text(panic.as_ref());
-                self.fail(
-                    *started,
-                    &TaskError::of_kind(FailureKind::Panic, format!("the task panicked: {text}")),
-                );
-            }
-            Err(_aborted) => {}
+        if started.attempt.said.get().is_some() {
+            self.speaker.tell_kept(&started.attempt, Instant::now());
+        }
+        started.attempt.over.store(true, Ordering::Release);
+        let result = match result {
+            Ok(Ok(returned)) => returned,
+            Ok(Err(panic)) => Err(panics::caught(panic.as_ref())),
+            Err(_aborted) => Err(TaskError::of_kind(
+                FailureKind::Cancelled,
+                "the attempt was stopped".to_owned(),
+            )),
+        };
+        match (result, active.wish) {
+            (Ok(value), _) => self.succeed(*started, value),
+            // Asked to stop, and stopped: that is no failure.
+            (Err(_), Some(wish)) => self.cancelled(*started, &wish),
+            (Err(error), None) => self.fail(*started, &error),
         }
     }
 
@@ -123,35 +234,54 @@ impl Executor {
     fn start(
         &self,
         task: &'static Registration,
-        message: TaskMessage,
-        delivery: Delivery,
-        refunds: u32,
+        incoming: Incoming,
     ) -> (Box<Started>, Result<Job, TaskError>, AbortRegistration) {
-        let policy = Policy::of(&task.options, &message.labels);
-        let earlier = (delivery.receipt.deliveries - 1).saturating_sub(refunds);
+        let number = incoming.attempt();
+        let Incoming {
+            delivery,
+            message,
+            policy,
+            journal,
+            ..
+        } = incoming;
+        let voice: Arc<dyn Voice> = Arc::<Speaker>::clone(&self.speaker);
         let attempt = Arc::new(Attempt {
-            id: message.id,
-            task: task.name,
-            queue: Arc::clone(&delivery.queue),
-            worker: Arc::clone(&self.worker),
-            number: policy.first_attempt.saturating_add(earlier),
-            enqueued_at: enqueued_at(&message.labels, delivery.stored_at),
-            started_at: Timestamp::now(),
-            labels: message.labels,
-            cancelled: OnceLock::new(),
+            lease: delivery.receipt.lease,
+            voice: Some(voice),
+            ..Attempt::new(
+                message.id,
+                task.name,
+                Arc::clone(&delivery.queue),
+                Arc::clone(&self.worker),
+                number,
+                enqueued_at(&message.labels, delivery.stored_at),
+                message.labels,
+            )
         });
+        if number > 1 {
+            self.speaker.tell_start(&attempt);
+        }
         let (abort, registration) = AbortHandle::new_pair();
+        let since = Instant::now();
         self.active().insert(
             delivery.receipt.lease,
             Active {
                 attempt: Arc::clone(&attempt),
                 receipt: delivery.receipt.clone(),
-                refunds,
+                journal,
+                since,
+                blocking: task.blocking,
+                wish: None,
                 abort,
             },
         );
         self.stats.count_start();
-        let since = Instant::now();
+        // A wish that came between the look and now.
+        if self.wishes.any()
+            && let Some(wish) = self.wishes.of(&attempt.id)
+        {
+            self.act_upon(&wish);
+        }
         let invocation = Invocation {
             attempt: Arc::clone(&attempt),
             arguments: message.arguments,
@@ -159,41 +289,51 @@ impl Executor {
         };
         // The user's code may decode, and so panic, here too.
         let job = std::panic::catch_unwind(AssertUnwindSafe(|| (task.run)(invocation)))
-            .unwrap_or_else(|panic| {
-                let text = panic_text(panic.as_ref());
-                Err(TaskError::of_kind(
-                    FailureKind::Panic,
-                    format!("the task panicked before it ran: {text}"),
-                ))
-            });
+            .unwrap_or_else(|panic| Err(panics::caught(panic.as_ref())));
         let started = Started {
             attempt,
             policy,
             delivery,
             since,
+            retry_if: task.retry_if,
         };
         (Box::new(started), job, registration)
     }
 
+    /// How long the attempt may take, and what it is when it takes longer.
+    fn time_limit(&self, policy: &Policy) -> Option<(Duration, FailureKind)> {
+        let timeout = policy.timeout.map(|limit| (limit, FailureKind::Timeout));
+        let left = policy.deadline.map(|deadline| {
+            let left = deadline.since(self.client.0.broker.now());
+            (left, FailureKind::Deadline)
+        });
+        match (timeout, left) {
+            (Some(timeout), Some(left)) => Some(if left.0 < timeout.0 { left } else { timeout }),
+            (timeout, left) => timeout.or(left),
+        }
+    }
+
     async fn call_within(
         &self,
-        timeout: Duration,
+        limit: Duration,
+        kind: FailureKind,
         attempt: Arc<Attempt>,
         job: Job,
     ) -> Result<Box<RawValue>, TaskError> {
         let running = self.call(Arc::clone(&attempt), job);
-        match tokio::time::timeout(timeout, running).await {
+        match tokio::time::timeout(limit, running).await {
             Ok(returned) => returned,
             Err(_) => {
                 // A blocking task cannot be stopped, only be told.
                 attempt.cancelled().cancel();
-                Err(TaskError::of_kind(
-                    FailureKind::Timeout,
-                    format!(
-                        "the attempt took longer than its timeout of {}",
-                        taskq_syntax::format_duration(timeout)
-                    ),
-                ))
+                let limit = taskq_syntax::format_duration(limit);
+                let text = match kind {
+                    FailureKind::Deadline => {
+                        format!("the task's deadline passed, {limit} after the attempt started")
+                    }
+                    _ => format!("the attempt took longer than its timeout of {limit}"),
+                };
+                Err(TaskError::of_kind(kind, text))
             }
         }
     }
@@ -209,215 +349,26 @@ impl Executor {
                 .map_err(unwrap_error),
         }
     }
+}
 
-    fn succeed(&self, started: Started, value: Box<RawValue>) {
-        self.stats.count_success();
-        let taken = started.since.elapsed();
-        tracing::info!(
-            target: "taskq::task",
-            task_id = %started.attempt.id,
-            task = started.attempt.task,
-            attempt = started.attempt.number,
-            ms = millis(taken),
-            "succeeded"
-        );
-        let record = self.record(&started, State::Succeeded, Some(value), None);
-        self.finish(started.delivery.receipt, record);
-    }
+/// The one place for a message that may have killed a worker.
+struct SuspectSlot<'a>(&'a AtomicBool);
 
-    fn fail(&self, started: Started, error: &TaskError) {
-        let taken = started.since.elapsed();
-        let attempt = &started.attempt;
-        if let Next::Retry(delay) = settle(&started.policy, error, fastrand::f64())
-            && let Some(again) = self.next_attempt(&started, delay)
-        {
-            self.stats.count_retry();
-            tracing::warn!(
-                target: "taskq::task",
-                task_id = %attempt.id,
-                task = attempt.task,
-                attempt = attempt.number,
-                ms = millis(taken),
-                retry_in_ms = millis(delay),
-                "failed, to be tried again: {error}"
-            );
-            self.settler
-                .settle(started.delivery.receipt, Settlement::Retry(again));
-            return;
-        }
-        self.stats.count_failure();
-        tracing::warn!(
-            target: "taskq::task",
-            task_id = %attempt.id,
-            task = attempt.task,
-            attempt = attempt.number,
-            ms = millis(taken),
-            "failed: {error}"
-        );
-        let record = self.record(&started, State::Failed, None, Some(error.failure()));
-        self.finish(started.delivery.receipt, record);
-    }
-
-    fn finish(&self, receipt: Receipt, record: Record) {
-        self.settler.settle(receipt, Settlement::Finish(record));
-    }
-
-    /// What became of a message before. The answer decides whether it runs,
-    /// so it is waited for; the lease is renewed meanwhile.
-    async fn history(&self, id: &TaskId) -> History {
-        let mut pause = Duration::from_millis(100);
-        loop {
-            match self.client.0.broker.history(id).await {
-                Ok(history) => return history,
-                Err(error) => {
-                    tracing::warn!(task_id = %id, "cannot tell yet whether the task has ended: {error}");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(5));
-                }
-            }
-        }
-    }
-
-    /// How many deliveries before this one were no attempts.
-    pub(super) async fn refunds(&self, delivery: &Delivery, id: &TaskId) -> u32 {
-        if delivery.receipt.deliveries > 1 {
-            self.history(id).await.refunds
-        } else {
-            0
-        }
-    }
-
-    /// Leaves a task that this worker does not know to one that does.
-    async fn pass_on(&self, delivery: Delivery, message: TaskMessage) {
-        let deliveries = delivery.receipt.deliveries;
-        let reason = format!(
-            "no task `{}` is registered in this worker; it stays in the queue for a worker that \
-             knows it (deploy one, or fix the name)",
-            message.task
-        );
-        if self.client.mode() == Mode::Core {
-            // Nothing stays anywhere: the sender must be told.
-            let policy = Policy::of(&crate::task::TaskOptions::new(), &message.labels);
-            let started = Started {
-                attempt: Arc::new(Attempt {
-                    id: message.id,
-                    task: "unknown",
-                    queue: Arc::clone(&delivery.queue),
-                    worker: Arc::clone(&self.worker),
-                    number: 1,
-                    enqueued_at: delivery.stored_at,
-                    started_at: Timestamp::now(),
-                    labels: message.labels,
-                    cancelled: OnceLock::new(),
-                }),
-                policy,
-                delivery,
-                since: Instant::now(),
-            };
-            let reason = format!("no task `{}` is registered in the worker", message.task);
-            return self.fail(
-                started,
-                &TaskError::of_kind(FailureKind::UnknownTask, reason),
-            );
-        }
-        // Told when it is new and then ever more seldom.
-        if deliveries.is_power_of_two() {
-            tracing::warn!(task_id = %message.id, task = message.task, deliveries, "{reason}");
-        }
-        let delay = Duration::from_millis(250) * 2u32.pow(deliveries.min(7) - 1);
-        let refunds = self.refunds(&delivery, &message.id).await;
-        self.settler.settle(
-            delivery.receipt,
-            Settlement::Release {
-                delay,
-                refund: Some((message.id, refunds + 1)),
-            },
-        );
-    }
-
-    /// Keeps what is no message, with the reason.
-    fn bury_undecodable(&self, delivery: Delivery, reason: &str) {
-        tracing::error!(
-            queue = %delivery.queue,
-            bytes = delivery.body.len(),
-            "a message cannot run and is kept as a dead letter: {reason}"
-        );
-        self.stats.count_start();
-        self.stats.count_failure();
-        let letter = serde_json::json!({
-            "reason": "undecodable",
-            "error": reason,
-            "queue": &*delivery.queue,
-            "worker": &*self.worker,
-            "stored_at": delivery.stored_at,
-            "dead_at": Timestamp::now(),
-            "body": String::from_utf8_lossy(&delivery.body),
-        });
-        self.settler.settle(
-            delivery.receipt,
-            Settlement::Bury {
-                letter: DeadLetter {
-                    queue: delivery.queue.to_string(),
-                    task: "undecodable".to_owned(),
-                    id: self.client.new_id(),
-                    body: letter.to_string().into_bytes(),
-                },
-                record: None,
-            },
-        );
-    }
-
-    /// Stops everything that still runs, and settles none of it: as a crash
-    /// would.
-    pub(super) fn drop_running(&self) {
-        let active: Vec<Active> = self.active().drain().map(|(_, active)| active).collect();
-        for running in active {
-            running.attempt.cancelled().cancel();
-            running.abort.abort();
-        }
-    }
-
-    /// Hands back everything that still runs, and tells how much that was.
-    pub(super) fn abort_running(&self) -> usize {
-        let active: Vec<Active> = self.active().drain().map(|(_, active)| active).collect();
-        for running in &active {
-            self.stats.count_release();
-            tracing::warn!(
-                target: "taskq::task",
-                task_id = %running.attempt.id,
-                task = running.attempt.task,
-                attempt = running.attempt.number,
-                "not finished within the grace; handed back, not counted as an attempt"
-            );
-            running.attempt.cancelled().cancel();
-            running.abort.abort();
-            self.settler.settle(
-                running.receipt.clone(),
-                Settlement::Release {
-                    delay: Duration::ZERO,
-                    refund: Some((running.attempt.id.clone(), running.refunds + 1)),
-                },
-            );
-        }
-        active.len()
+impl<'a> SuspectSlot<'a> {
+    fn take(taken: &'a AtomicBool) -> Option<Self> {
+        (!taken.swap(true, Ordering::AcqRel)).then_some(Self(taken))
     }
 }
 
-fn enqueued_at(labels: &Labels, stored_at: Timestamp) -> Timestamp {
+impl Drop for SuspectSlot<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+pub(super) fn enqueued_at(labels: &Labels, stored_at: Timestamp) -> Timestamp {
     labels
         .get(labels::ENQUEUED_AT)
         .and_then(Label::as_i64)
         .map_or(stored_at, Timestamp::from_millis)
-}
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("with a value that is no text")
 }

@@ -1,5 +1,6 @@
 //! `tower` layers round the execution of tasks.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
@@ -9,6 +10,7 @@ use serde_json::value::RawValue;
 use tower::Service;
 use tower::util::BoxCloneSyncService;
 
+use super::panics;
 use crate::error::BoxError;
 use crate::failure::FailureKind;
 use crate::task::{Attempt, Context, Job, JobKind, Returned, TaskError};
@@ -90,16 +92,19 @@ impl Service<Execution> for Run {
 pub(super) async fn run(job: Job) -> Returned {
     match job.0 {
         JobKind::Future(future) => future.await,
-        JobKind::Blocking(function) => match tokio::task::spawn_blocking(function).await {
-            Ok(returned) => returned,
-            Err(error) => match error.try_into_panic() {
-                // Told by the one place that catches panics.
-                Ok(panic) => std::panic::resume_unwind(panic),
+        JobKind::Blocking(function) => {
+            // Caught on its own thread, which knows the place.
+            let caught = move || {
+                std::panic::catch_unwind(AssertUnwindSafe(function))
+                    .unwrap_or_else(|panic| Err(panics::caught(panic.as_ref())))
+            };
+            match tokio::task::spawn_blocking(caught).await {
+                Ok(returned) => returned,
                 Err(error) => Err(TaskError::of_kind(
                     FailureKind::Error,
                     format!("the blocking pool refused the task: {error}"),
                 )),
-            },
-        },
+            }
+        }
     }
 }

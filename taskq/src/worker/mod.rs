@@ -1,13 +1,19 @@
 //! The consuming side: fetch, execute, settle.
 
+mod attend;
 mod builder;
+mod end;
 mod execute;
 mod lease;
 mod middleware;
+mod panics;
+mod past;
 mod presence;
 mod record;
 mod slots;
 mod stats;
+mod voice;
+mod wishes;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +24,12 @@ pub use stats::{WorkerState, WorkerStats};
 
 use self::execute::Executor;
 use self::slots::Slots;
-use crate::broker::{Consumer, Delivery, Settlement, Subscription};
+use self::voice::Speaker;
+use self::wishes::Wishes;
+use crate::broker::{Consumer, Subscription};
 use crate::client::Client;
 use crate::error::Result;
-use crate::message::TaskMessage;
+use crate::message::{Event, EventKind};
 use crate::task::{Registration, Registry, States};
 
 /// Messages that may be taken ahead, in time: so much work is in hand when
@@ -60,10 +68,21 @@ pub struct Worker {
     concurrency: usize,
     lease: Duration,
     grace: Duration,
+    limits: Limits,
     registry: Arc<Registry>,
     states: Arc<States>,
     service: Option<TaskService>,
     stats: WorkerStats,
+}
+
+/// What a worker puts up with.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// How many workers in a row a message may take with it; 0 for any
+    /// number.
+    max_crashes: u32,
+    /// How long a cancelled task that listens may go on.
+    cancel_grace: Duration,
 }
 
 impl Worker {
@@ -143,6 +162,8 @@ impl Worker {
             settler,
             leases,
             keeper,
+            notices,
+            pulse,
         } = self
             .client
             .0
@@ -152,7 +173,9 @@ impl Worker {
                 lease: self.lease,
             })
             .await?;
-        let keeping = keeper.map(|keeper| lease::keep(Arc::clone(&leases), keeper));
+        panics::note_places();
+        let (lose, lost) = tokio::sync::mpsc::unbounded_channel();
+        let keeping = keeper.map(|keeper| lease::keep(Arc::clone(&leases), keeper, lose));
         let presence = presence::announce(&self);
         let executor = Arc::new(Executor {
             client: self.client.clone(),
@@ -161,7 +184,15 @@ impl Worker {
             states: Arc::clone(&self.states),
             service: self.service.clone(),
             settler: Arc::clone(&settler),
+            speaker: Arc::new(Speaker {
+                broker: Arc::clone(&self.client.0.broker),
+                leases: Arc::clone(&leases),
+            }),
+            leases,
             stats: self.stats.clone(),
+            limits: self.limits,
+            wishes: Wishes::default(),
+            suspect_runs: std::sync::atomic::AtomicBool::new(false),
             active: std::sync::Mutex::default(),
         });
         let slots = Arc::new(Slots::new(self.concurrency));
@@ -169,8 +200,15 @@ impl Worker {
         let crew = Crew {
             executor: Arc::clone(&executor),
             slots: Arc::clone(&slots),
+            _attending: attend::attend(Arc::clone(&executor), notices, lost, pulse),
         };
         self.log_start();
+        self.tell(EventKind::WorkerUp, |event| {
+            event
+                .with("queues", self.queues.clone())
+                .with("concurrency", self.concurrency)
+                .with("version", env!("CARGO_PKG_VERSION"))
+        });
         self.stats.set_state(WorkerState::Running);
 
         let mut pace = Pace::new();
@@ -218,7 +256,7 @@ impl Worker {
         let handing_back = async {
             unstarted.extend(deliveries.close().await);
             for delivery in unstarted {
-                executor.hand_back(&delivery).await;
+                executor.hand_back(delivery).await;
             }
         };
         // What is not handed back runs elsewhere when its lease ends.
@@ -236,6 +274,11 @@ impl Worker {
                 "NATS does not confirm the last outcomes; their tasks run again when their leases end"
             );
         }
+        self.tell(EventKind::WorkerDown, |event| {
+            event
+                .with("handed_back", handed_back)
+                .with("finished", self.stats.finished())
+        });
         drop(crew);
         drop(deliveries);
         if let Some(nats) = self.client.0.broker.nats() {
@@ -246,6 +289,16 @@ impl Worker {
         self.stats.set_state(WorkerState::Stopped);
         tracing::info!(worker = %self.name, finished = self.stats.finished(), handed_back, "stopped");
         Ok(())
+    }
+
+    /// Tells what the worker does.
+    fn tell(&self, kind: EventKind, more: impl FnOnce(Event) -> Event) {
+        let broker = &self.client.0.broker;
+        let event = Event {
+            worker: Some(self.name.to_string()),
+            ..Event::new(kind, broker.now())
+        };
+        broker.tell(more(event));
     }
 
     fn log_start(&self) {
@@ -273,6 +326,7 @@ impl Worker {
 struct Crew {
     executor: Arc<Executor>,
     slots: Arc<Slots>,
+    _attending: attend::Attending,
 }
 
 impl Drop for Crew {
@@ -350,24 +404,4 @@ fn stop_signals() -> tokio::sync::mpsc::UnboundedReceiver<()> {
         }
     });
     told
-}
-
-impl Executor {
-    /// Gives back a message that has not been started.
-    async fn hand_back(&self, delivery: &Delivery) {
-        let refund = match TaskMessage::decode(&delivery.body) {
-            Ok(message) => Some((
-                message.id.clone(),
-                self.refunds(delivery, &message.id).await + 1,
-            )),
-            Err(_) => None,
-        };
-        self.settler.settle(
-            delivery.receipt.clone(),
-            Settlement::Release {
-                delay: Duration::ZERO,
-                refund,
-            },
-        );
-    }
 }

@@ -1,7 +1,7 @@
 //! A worker's numbers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,12 @@ struct Counters {
     failed: AtomicU64,
     retried: AtomicU64,
     released: AtomicU64,
+    cancelled: AtomicU64,
+    expired: AtomicU64,
+    lost: AtomicU64,
+    lost_unstarted: AtomicU64,
+    refused: AtomicU64,
+    trouble: Mutex<Option<String>>,
 }
 
 impl WorkerStats {
@@ -76,10 +82,53 @@ impl WorkerStats {
         self.0.released.load(Ordering::Relaxed)
     }
 
+    /// Tasks that were cancelled, before or while they ran here.
+    #[must_use]
+    pub fn cancelled(&self) -> u64 {
+        self.0.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Tasks whose deadline passed before they could start.
+    #[must_use]
+    pub fn expired(&self) -> u64 {
+        self.0.expired.load(Ordering::Relaxed)
+    }
+
+    /// Messages whose lease was lost, running or not: this worker was frozen
+    /// or cut off from NATS for longer than a lease.
+    #[must_use]
+    pub fn leases_lost(&self) -> u64 {
+        self.lost() + self.0.lost_unstarted.load(Ordering::Relaxed)
+    }
+
+    /// Outcomes that the server refused because there was one: this worker
+    /// was the second finisher.
+    #[must_use]
+    pub fn outcomes_refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Why the worker cannot make progress, in a sentence; none if it can.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.0.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
+    }
+
     /// Attempts that ended, one way or another.
     #[must_use]
     pub fn finished(&self) -> u64 {
-        self.succeeded() + self.failed() + self.retried() + self.released()
+        self.succeeded()
+            + self.failed()
+            + self.retried()
+            + self.released()
+            + self.cancelled()
+            + self.expired()
+            + self.lost()
     }
 
     /// Attempts that run now.
@@ -106,5 +155,33 @@ impl WorkerStats {
 
     pub(super) fn count_release(&self) {
         self.0.released.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_cancel(&self) {
+        self.0.cancelled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_expiry(&self) {
+        self.0.expired.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_loss(&self) {
+        self.0.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_loss_unstarted(&self) {
+        self.0.lost_unstarted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_refused(&self, count: u64) {
+        self.0.refused.store(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_trouble(&self, trouble: Option<String>) {
+        *self
+            .0
+            .trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 }

@@ -1,12 +1,14 @@
 //! The lease thread's own connection.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::broker::LeaseKeeper;
 use crate::broker::connect::{ConnectOptions, Connection};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{BoxError, Error, ErrorKind, Result};
 
 pub(super) struct Keeper {
     options: ConnectOptions,
@@ -34,26 +36,76 @@ impl LeaseKeeper for Keeper {
     }
 
     fn renew(&mut self, addresses: Vec<Arc<str>>) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async {
+        Box::pin(async move {
             self.connect().await?;
             let Some(connection) = &self.connection else {
                 return Ok(());
             };
-            let closed = |error| {
-                Error::new(ErrorKind::Closed, "the lease connection is closed").with_source(error)
-            };
-            for address in addresses {
-                connection
-                    .client
-                    .publish(address.to_string(), "+WPI".into())
-                    .await
-                    .map_err(|error| closed(Box::new(error) as crate::error::BoxError))?;
+            let client = &connection.client;
+            // The last of each consumer asks for an answer. A consumer takes
+            // what it is told in order, so that answer stands for all; a
+            // flush would only prove that the bytes are on their way.
+            let mut last: HashMap<&str, &str> = HashMap::new();
+            for address in &addresses {
+                if let Some(earlier) = last.insert(consumer(address), address) {
+                    client
+                        .publish(earlier.to_owned(), PROGRESS)
+                        .await
+                        .map_err(|error| closed(error.into()))?;
+                }
             }
-            connection
-                .client
-                .flush()
-                .await
-                .map_err(|error| closed(Box::new(error) as crate::error::BoxError))
+            let answers = last.into_values().map(|address| async move {
+                client
+                    .request(address.to_owned(), PROGRESS)
+                    .await
+                    .map(drop)
+                    .map_err(|error| {
+                        Error::new(
+                            ErrorKind::Unavailable,
+                            format!("NATS does not answer: {error}"),
+                        )
+                        .with_source(error)
+                    })
+            });
+            futures::future::try_join_all(answers).await.map(drop)
         })
+    }
+}
+
+const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
+
+fn closed(error: BoxError) -> Error {
+    Error::new(ErrorKind::Closed, "the lease connection is closed").with_source(error)
+}
+
+/// The part of an ack subject that names the stream and its consumer.
+fn consumer(address: &str) -> &str {
+    // What follows are five numbers, and in the longer form a token more.
+    let mut dots = address.rmatch_indices('.').map(|(place, _)| place);
+    match address.split('.').count() {
+        9 => dots.nth(4),
+        _ => dots.nth(5),
+    }
+    .map_or(address, |place| &address[..place])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::consumer;
+
+    #[test]
+    fn addresses_of_one_consumer_are_told_by_their_start() {
+        for (address, name) in [
+            (
+                "$JS.ACK.TASKQ_Q_default.w_normal.2.17.18.1700000000123456789.5",
+                "$JS.ACK.TASKQ_Q_default.w_normal",
+            ),
+            (
+                "$JS.ACK._.hash.TASKQ_Q_default.w_normal.2.17.18.1700000000123456789.5.x",
+                "$JS.ACK._.hash.TASKQ_Q_default.w_normal",
+            ),
+        ] {
+            assert_eq!(consumer(address), name);
+        }
     }
 }

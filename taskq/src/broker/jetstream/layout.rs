@@ -11,9 +11,13 @@ use crate::broker::names::{Namespace, PRIORITIES};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long outcomes are kept.
-const KEEP_OUTCOMES: Duration = Duration::from_secs(3 * 24 * 3600);
+pub(super) const KEEP_OUTCOMES: Duration = Duration::from_secs(3 * 24 * 3600);
 /// How long dead letters are kept.
 const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long events are kept, unless they take more room than that.
+const KEEP_EVENTS: Duration = Duration::from_secs(3 * 24 * 3600);
+/// The most bytes of events that are kept.
+const MOST_EVENTS: i64 = 256 * 1024 * 1024;
 /// How many deliveries of a lane may be held by all workers together.
 const MAX_HELD: i64 = 100_000;
 /// How many pull requests of all workers may wait at a lane. Cannot be
@@ -88,6 +92,7 @@ impl Layout {
                 self.done_config(),
                 self.dead_config(),
                 self.state_config(),
+                self.events_config(),
             ]
             .map(|config| self.ensure_stream(config)),
         )
@@ -234,6 +239,8 @@ impl Layout {
 
     fn dead_config(&self) -> stream::Config {
         stream::Config {
+            // A letter that is written again takes the place of the first.
+            max_messages_per_subject: 1,
             max_age: KEEP_DEAD,
             ..self.base(
                 self.names.dead_stream(),
@@ -250,7 +257,19 @@ impl Layout {
             ..self.base(
                 self.names.state_stream(),
                 vec![self.names.state_all()],
-                "taskq: locks and refunds",
+                "taskq: locks, what is known of deliveries, wishes to cancel",
+            )
+        }
+    }
+
+    fn events_config(&self) -> stream::Config {
+        stream::Config {
+            max_age: KEEP_EVENTS,
+            max_bytes: MOST_EVENTS,
+            ..self.base(
+                self.names.events_stream(),
+                vec![self.names.event_all()],
+                "taskq: what happens to tasks and workers",
             )
         }
     }

@@ -4,12 +4,13 @@
 use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::json;
+use taskq_syntax::Priority;
 
 use super::JetStream;
 use crate::broker::names::Namespace;
-use crate::broker::{History, Status};
+use crate::broker::{History, Place, Status, Task};
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{Outcome, TaskId};
+use crate::message::{CancelRequest, Journal, Outcome, TaskId};
 use crate::time::Timestamp;
 
 /// A stored message.
@@ -100,7 +101,7 @@ impl JetStream {
     }
 
     /// The first message of a subject that may have wildcards.
-    async fn first(&self, stream: &str, subject: &str) -> Result<Option<Stored>> {
+    pub(super) async fn first(&self, stream: &str, subject: &str) -> Result<Option<Stored>> {
         self.get(stream, json!({ "seq": 1, "next_by_subj": subject }))
             .await
     }
@@ -113,16 +114,28 @@ impl JetStream {
         }
     }
 
+    /// The stored record of an outcome, as it is.
+    pub(super) async fn stored_outcome(&self, id: &TaskId) -> Result<Option<Vec<u8>>> {
+        let names = &self.layout.names;
+        let stored = self.last(&names.done_stream(), &names.done(id)).await?;
+        Ok(stored.map(|stored| stored.body))
+    }
+
     pub(super) async fn find_history(&self, id: &TaskId) -> Result<History> {
         let names = &self.layout.names;
-        let (state, refund) = (names.state_stream(), names.refund(id));
-        let (outcome, refunds) =
-            futures::try_join!(self.find_outcome(id), self.last(&state, &refund))?;
+        let state = names.state_stream();
+        let (history, cancel) = (names.history(id), names.cancel(id));
+        let (outcome, journal, cancel) = futures::try_join!(
+            self.find_outcome(id),
+            self.last(&state, &history),
+            self.last(&state, &cancel)
+        )?;
         Ok(History {
             outcome,
-            refunds: refunds
-                .and_then(|stored| String::from_utf8(stored.body).ok()?.parse().ok())
-                .unwrap_or(0),
+            journal: journal
+                .map(|stored| Journal::decode(&stored.body))
+                .unwrap_or_default(),
+            cancel: cancel.and_then(|stored| CancelRequest::decode(&stored.body)),
         })
     }
 
@@ -149,6 +162,18 @@ impl JetStream {
     }
 
     async fn find_in_queues(&self, id: &TaskId) -> Result<Option<Status>> {
+        let found = self.find_message(id).await?;
+        Ok(found.map(|(_, delivered)| {
+            if delivered {
+                Status::Running
+            } else {
+                Status::Waiting
+            }
+        }))
+    }
+
+    /// Finds a message in the queues, and whether a worker was given it.
+    pub(super) async fn find_message(&self, id: &TaskId) -> Result<Option<(Task, bool)>> {
         let names = &self.layout.names;
         let subject = names.work_of_id(id);
         for queue in self.list_queues().await? {
@@ -157,7 +182,7 @@ impl JetStream {
                 continue;
             };
             let lane = names.parse_work(&stored.subject);
-            let Some(Ok(priority)) = lane.map(|(_, priority)| priority.parse()) else {
+            let Some(Ok(priority)) = lane.map(|(_, priority)| priority.parse::<Priority>()) else {
                 continue;
             };
             // What the server has handed out and still holds is with a
@@ -173,11 +198,16 @@ impl JetStream {
                 .map_or(0, |consumer| {
                     consumer.cached_info().delivered.stream_sequence
                 });
-            return Ok(Some(if stored.sequence <= delivered {
-                Status::Running
-            } else {
-                Status::Waiting
-            }));
+            let task = Task {
+                id: id.clone(),
+                queue,
+                body: stored.body,
+                stored_at: stored.time,
+                place: Place::Queue {
+                    sequence: stored.sequence,
+                },
+            };
+            return Ok(Some((task, stored.sequence <= delivered)));
         }
         Ok(None)
     }

@@ -1,21 +1,31 @@
 //! The transport that keeps: JetStream.
 
+mod clock;
 mod depth;
+pub(super) mod events;
 mod keeper;
 mod layout;
 mod lookup;
+mod operate;
 mod outcomes;
+mod payloads;
 pub(super) mod pipe;
 mod publish;
 mod pull;
 mod settle;
+mod watchdog;
+mod wishes;
 
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use async_nats::Client;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{OnceCell, broadcast, watch};
 
+use self::clock::Clock;
+use self::events::Teller;
 use self::keeper::Keeper;
 use self::layout::Layout;
 pub(super) use self::outcomes::AbortOnDrop;
@@ -25,11 +35,12 @@ use self::settle::Settlements;
 use super::connect::{ConnectOptions, Connection, Happening};
 use super::waiters::Waiters;
 use super::{
-    Broker, Consumer, Expected, History, Leases, Mode, Namespace, Publication, Published,
+    Broker, Consumer, Expected, History, Leases, Mode, Namespace, Publication, Published, Pulse,
     QueueDepth, Status, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{Outcome, TaskId};
+use crate::message::{Journal, Outcome, TaskId};
+use crate::time::Timestamp;
 
 /// The oldest server that has all that this transport builds on.
 pub(crate) const OLDEST_SERVER: (i64, i64, i64) = (2, 14, 0);
@@ -40,6 +51,8 @@ pub(crate) struct JetStream {
     options: ConnectOptions,
     layout: Layout,
     pipe: Pipe,
+    teller: Teller,
+    clock: Clock,
     /// The origin of the ids that this client makes.
     origin: String,
     waiters: Arc<Waiters>,
@@ -63,6 +76,8 @@ impl JetStream {
         let broker = Arc::new_cyclic(|me| Self {
             me: me.clone(),
             layout: Layout::new(names, client.clone(), replicas),
+            teller: Teller::new(client.clone()),
+            clock: Clock::default(),
             client,
             options,
             pipe,
@@ -188,21 +203,62 @@ impl Broker for JetStream {
             .await?;
             let term = terms.into_iter().min().unwrap_or(subscription.lease);
             let leases = Arc::new(Leases::new(term));
+            let pulse = Arc::new(Pulse::new(Instant::now()));
             let pipe = Pipe::open(self.client.clone(), self.client.new_inbox()).await?;
-            let deliveries =
-                Pulls::open(self.me()?, &subscription.queues, Arc::clone(&leases)).await?;
+            let notices = self.listen_to_wishes().await?;
+            let rebinds = self.watch_consumers(&subscription.queues, term, Arc::clone(&pulse));
+            let deliveries = Pulls::open(
+                self.me()?,
+                &subscription.queues,
+                Arc::clone(&leases),
+                Arc::clone(&pulse),
+                rebinds,
+            )
+            .await?;
             let settler = Settlements::new(self.me()?, pipe, Arc::clone(&leases));
             Ok(Consumer {
                 deliveries: Box::new(deliveries),
                 settler: Arc::new(settler),
                 leases,
                 keeper: Some(Box::new(Keeper::new(self.options.clone()))),
+                notices,
+                pulse,
             })
         })
     }
 
     fn history<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<History>> {
         Box::pin(self.find_history(id))
+    }
+
+    fn write_journal<'a>(&'a self, id: &'a TaskId, journal: &Journal) -> BoxFuture<'a, Result<()>> {
+        let (subject, headers, body) = settle::journal(&self.layout.names, id, journal);
+        Box::pin(async move {
+            let stored = self.pipe.publish(subject, headers, body).await;
+            stored.map_err(|refusal| {
+                refusal.into_error(&format!("writing down that task {id} starts again"))
+            })
+        })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn compare_clocks(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.compare())
+    }
+
+    fn put_payload<'a>(&'a self, name: &'a str, payload: Bytes) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.store_payload(name, payload))
+    }
+
+    fn payload<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>>> {
+        Box::pin(self.load_payload(name))
+    }
+
+    fn remove_payload<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.delete_payload(name))
     }
 
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueDepth>>> {

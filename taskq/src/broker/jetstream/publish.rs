@@ -41,12 +41,25 @@ impl JetStream {
     }
 
     async fn publish_with_care(&self, publication: Publication) -> Result<Published> {
-        if let Some(lock) = &publication.lock
-            && let Some(holder) = self.acquire(lock, &publication.id).await?
-        {
-            return Ok(Published::Existing(holder));
+        if publication.due.is_some() {
+            // The due time is by the server's clock.
+            self.compare().await;
         }
-        let sent = self.send_on(&publication, None).await;
+        let mut replaced = None;
+        if let Some(lock) = &publication.lock {
+            match self.acquire(lock, &publication.id).await? {
+                None => {}
+                Some(holder) if lock.replace => {
+                    self.take_over(lock, &holder, &publication.id).await?;
+                    replaced = Some(holder);
+                }
+                Some(holder) => return Ok(Published::Existing(holder)),
+            }
+        }
+        let mut sent = self.send_on(&publication, None).await;
+        if let (Ok(Published::Accepted), Some(holder)) = (&sent, replaced) {
+            sent = Ok(Published::Replaced(holder));
+        }
         if sent.is_err()
             && let Some(lock) = &publication.lock
         {
@@ -161,7 +174,7 @@ impl JetStream {
     }
 
     /// Takes a lock for a task, or tells whose it is.
-    async fn acquire(&self, lock: &Lock, id: &TaskId) -> Result<Option<TaskId>> {
+    pub(super) async fn acquire(&self, lock: &Lock, id: &TaskId) -> Result<Option<TaskId>> {
         self.layout.ensure_shared().await?;
         let names = &self.layout.names;
         let subject = names.lock(&lock.key);
@@ -211,6 +224,41 @@ impl JetStream {
         ))
     }
 
+    /// Takes a lock from the task that has it. Of two who try at once one
+    /// gets it, and the other takes it from that one.
+    async fn take_over(&self, lock: &Lock, holder: &TaskId, id: &TaskId) -> Result<()> {
+        let names = &self.layout.names;
+        let (stream, subject) = (names.state_stream(), names.lock(&lock.key));
+        for _ in 0..8 {
+            let held = self.last(&stream, &subject).await?;
+            let sequence = held.as_ref().map_or(0, |held| held.sequence);
+            if held.is_some_and(|held| held.body == id.as_str().as_bytes()) {
+                return Ok(());
+            }
+            let mut headers = HeaderMap::new();
+            let sequence = sequence.to_string();
+            headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, sequence);
+            if let Some(window) = lock.window {
+                headers.insert(header::NATS_MESSAGE_TTL, ttl(window));
+            }
+            let body = Bytes::copy_from_slice(id.as_str().as_bytes());
+            let sent = self
+                .pipe
+                .publish(subject.clone(), Some(headers), body)
+                .await;
+            match sent {
+                Ok(()) => return Ok(()),
+                Err(refusal) if refusal.is_wrong_last_sequence() => {}
+                Err(Refusal::Unanswered) => {}
+                Err(refusal) => return Err(refusal.into_error("taking over a uniqueness lock")),
+            }
+        }
+        Err(Error::new(
+            crate::error::ErrorKind::Unavailable,
+            format!("the uniqueness lock of task {holder} changes hands too fast; try again"),
+        ))
+    }
+
     /// Gives up a lock, if the task still has it.
     pub(super) async fn release_lock(&self, key: &str, id: &TaskId) -> Result<()> {
         let names = &self.layout.names;
@@ -223,7 +271,7 @@ impl JetStream {
         }
     }
 
-    async fn delete(&self, stream: &str, sequence: u64) -> Result<()> {
+    pub(super) async fn delete(&self, stream: &str, sequence: u64) -> Result<()> {
         // By sequence, never by subject: a purge loses other messages'
         // redeliveries (docs/architecture.md, "Choices").
         let query = serde_json::json!({ "seq": sequence, "no_erase": true });

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::JetStream;
 use crate::broker::names::{Namespace, PRIORITIES};
-use crate::broker::{Deliveries, Delivery, Leases, Receipt};
+use crate::broker::{Deliveries, Delivery, Leases, Pulse, Receipt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
@@ -39,7 +39,10 @@ pub(super) struct Pulls {
     lanes: Vec<Lane>,
     by_name: HashMap<String, usize>,
     leases: Arc<Leases>,
+    pulse: Arc<Pulse>,
     reconnects: watch::Receiver<u64>,
+    /// Grows when a new subscription is to be made.
+    rebinds: watch::Receiver<u64>,
     requests: u64,
 }
 
@@ -78,15 +81,11 @@ impl Pulls {
         broker: Arc<JetStream>,
         queues: &[String],
         leases: Arc<Leases>,
+        pulse: Arc<Pulse>,
+        rebinds: watch::Receiver<u64>,
     ) -> Result<Self> {
         let client = broker.client.clone();
-        let inbox = client.new_inbox();
-        let messages = client
-            .subscribe(format!("{inbox}.>"))
-            .await
-            .map_err(|error| {
-                Error::new(ErrorKind::Closed, "the connection to NATS is closed").with_source(error)
-            })?;
+        let (inbox, messages) = subscribe(&client).await?;
         let names = &broker.layout.names;
         let shared: Vec<Arc<str>> = queues.iter().map(|queue| queue.as_str().into()).collect();
         let mut lanes = Vec::new();
@@ -120,9 +119,25 @@ impl Pulls {
             lanes,
             by_name,
             leases,
+            pulse,
             reconnects,
+            rebinds,
             requests: 0,
         })
+    }
+
+    /// Asks anew, on a new subscription.
+    async fn rebind(&mut self) -> Result<()> {
+        let (inbox, messages) = subscribe(&self.client).await?;
+        self.inbox = inbox;
+        // What may still come to the old one comes again when its lease
+        // ends.
+        self.messages = messages;
+        for lane in &mut self.lanes {
+            lane.outstanding = 0;
+            lane.ask_after = None;
+        }
+        Ok(())
     }
 
     /// How many messages each lane may have under way.
@@ -167,10 +182,11 @@ impl Pulls {
 
     /// Asks every lane for its share of the room.
     async fn ask(&mut self, room: usize) {
+        let now = Instant::now();
+        self.pulse.set_hungry(room > 0, now);
         if room == 0 {
             return;
         }
-        let now = Instant::now();
         let shares = self.shares(room, now);
         for (place, share) in shares.into_iter().enumerate() {
             let lane = &mut self.lanes[place];
@@ -211,6 +227,7 @@ impl Pulls {
         let place = *self.by_name.get(&format!("{queue}.{priority}"))?;
         let ack = message.reply.as_ref()?.as_str();
         let told = read_ack_subject(ack)?;
+        self.pulse.hear(now, true);
         let lane = &mut self.lanes[place];
         lane.outstanding = lane.outstanding.saturating_sub(1);
         lane.heard = now;
@@ -244,6 +261,7 @@ impl Pulls {
         };
         lane.heard = now;
         if status == StatusCode::IDLE_HEARTBEAT {
+            self.pulse.hear(now, false);
             return;
         }
         // The request is over; this many of it will not come.
@@ -262,6 +280,12 @@ impl Pulls {
             || text.contains("Stream Deleted")
             || text.contains("Leadership Change")
             || text.contains("Server Shutdown");
+        if !gone {
+            self.pulse.hear(now, false);
+        }
+        let Some(lane) = place.and_then(|place: usize| self.lanes.get_mut(place)) else {
+            return;
+        };
         if gone {
             lane.outstanding = 0;
             lane.ask_after = Some(now + Duration::from_millis(250));
@@ -308,6 +332,12 @@ impl Deliveries for Pulls {
                         }
                         continue;
                     }
+                    Ok(()) = self.rebinds.changed() => {
+                        if let Err(error) = self.rebind().await {
+                            tracing::warn!("cannot subscribe anew: {error}");
+                        }
+                        continue;
+                    }
                     () = tokio::time::sleep(Duration::from_millis(500)) => {
                         self.check_life(Instant::now());
                         continue;
@@ -342,6 +372,18 @@ impl Deliveries for Pulls {
             rest
         })
     }
+}
+
+/// An inbox for messages.
+async fn subscribe(client: &Client) -> Result<(String, Subscriber)> {
+    let inbox = client.new_inbox();
+    let messages = client
+        .subscribe(format!("{inbox}.>"))
+        .await
+        .map_err(|error| {
+            Error::new(ErrorKind::Closed, "the connection to NATS is closed").with_source(error)
+        })?;
+    Ok((inbox, messages))
 }
 
 /// What a message's ack subject tells of it.

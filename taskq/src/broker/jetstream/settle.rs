@@ -8,8 +8,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Subject, header};
 use bytes::Bytes;
@@ -19,22 +19,25 @@ use tokio::sync::{Notify, mpsc};
 use super::JetStream;
 use super::pipe::{Answer, Pipe, Refusal};
 use super::publish::ttl;
-use crate::broker::{Leases, Receipt, Record, Settlement, Settler};
-use crate::message::TaskId;
+use crate::broker::{Leases, Namespace, Receipt, Record, Settlement, Settler};
+use crate::message::{Journal, TaskId};
 use crate::time::Timestamp;
 
-/// How long refunds are remembered: longer than any redelivery takes.
-const KEEP_REFUNDS: Duration = Duration::from_secs(24 * 3600);
+/// How long is remembered what is known of deliveries: longer than any
+/// redelivery takes.
+const KEEP_JOURNALS: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) struct Settlements {
     orders: mpsc::UnboundedSender<Order>,
     open: Arc<Open>,
+    refused: Arc<AtomicU64>,
 }
 
 /// How many ends are not confirmed.
 #[derive(Default)]
 struct Open {
     count: AtomicUsize,
+    closed: AtomicU64,
     none: Notify,
 }
 
@@ -43,6 +46,10 @@ enum Order {
     /// The answer to the publication of this number.
     Resume(Ending, u64, Answer),
     Again(Ending),
+    /// The step is taken.
+    Go(Ending),
+    /// Whether the outcome that was there is this attempt's own.
+    Compared(Ending, bool),
 }
 
 /// An end under way.
@@ -55,8 +62,14 @@ struct Ending {
 enum Step {
     /// Stores an outcome; refused means that there is one.
     Outcome { id: TaskId, message: Stored },
-    /// Stores a message of another kind.
+    /// Stores a message that counts as long as the lease does.
     Store(Stored),
+    /// Keeps a dead letter, if the outcome before it is this attempt's.
+    Bury(Stored),
+    /// Stores a payload that the outcome refers to.
+    PutPayload { name: String, payload: Bytes },
+    /// Removes a payload that nobody needs any more.
+    RemovePayload { name: String },
     /// Gives up the uniqueness lock of a task.
     Unlock { key: String, id: TaskId },
     /// The message is done with.
@@ -75,12 +88,14 @@ impl Settlements {
     pub(super) fn new(broker: Arc<JetStream>, pipe: Pipe, leases: Arc<Leases>) -> Self {
         let (orders, mut incoming) = mpsc::unbounded_channel();
         let open = Arc::new(Open::default());
+        let refused = Arc::default();
         let mut desk = Desk {
             broker,
             pipe,
             leases,
             orders: orders.downgrade(),
             open: Arc::clone(&open),
+            refused: Arc::clone(&refused),
             told: HashMap::new(),
         };
         tokio::spawn(async move {
@@ -92,7 +107,11 @@ impl Settlements {
                 desk.tell().await;
             }
         });
-        Self { orders, open }
+        Self {
+            orders,
+            open,
+            refused,
+        }
     }
 }
 
@@ -118,6 +137,48 @@ impl Settler for Settlements {
     fn unconfirmed(&self) -> usize {
         self.open.count.load(Ordering::Acquire)
     }
+
+    fn confirmed(&self) -> u64 {
+        self.open.closed.load(Ordering::Relaxed)
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl Ending {
+    /// Whether there is anything to do only if the outcome is this
+    /// attempt's.
+    fn has_consequences(&self) -> bool {
+        self.steps.iter().any(Step::is_consequence)
+    }
+
+    fn forget_consequences(&mut self) {
+        self.steps.retain(|step| !step.is_consequence());
+    }
+
+    /// Whether this is the outcome that the first step stores.
+    fn is_outcome(&self, body: &[u8]) -> bool {
+        matches!(self.steps.front(), Some(Step::Outcome { message, .. }) if message.body == body)
+    }
+}
+
+impl Step {
+    fn is_consequence(&self) -> bool {
+        matches!(self, Self::Bury(_) | Self::RemovePayload { .. })
+    }
+}
+
+/// The message that stores what is known of a message's deliveries.
+pub(super) fn journal(
+    names: &Namespace,
+    id: &TaskId,
+    journal: &Journal,
+) -> (String, Option<HeaderMap>, Bytes) {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::NATS_MESSAGE_TTL, ttl(KEEP_JOURNALS));
+    (names.history(id), Some(headers), journal.encode().into())
 }
 
 /// The one task that ends attempts.
@@ -127,6 +188,8 @@ struct Desk {
     leases: Arc<Leases>,
     orders: mpsc::WeakUnboundedSender<Order>,
     open: Arc<Open>,
+    /// How many outcomes were refused.
+    refused: Arc<AtomicU64>,
     /// What to tell each origin of its outcomes.
     told: HashMap<String, String>,
 }
@@ -143,6 +206,19 @@ impl Desk {
                 self.step(ending).await;
             }
             Order::Again(ending) => self.step(ending).await,
+            Order::Go(mut ending) => {
+                ending.steps.pop_front();
+                ending.tries = 0;
+                self.step(ending).await;
+            }
+            Order::Compared(mut ending, own) => {
+                if !own {
+                    ending.forget_consequences();
+                }
+                ending.steps.pop_front();
+                ending.tries = 0;
+                self.step(ending).await;
+            }
             Order::Resume(ending, number, answer) => self.resume(ending, number, answer).await,
         }
     }
@@ -165,32 +241,35 @@ impl Desk {
                 };
                 [Step::Store(message), Step::Ack].into()
             }
-            Settlement::Bury { letter, record } => {
-                let letter = Step::Store(Stored {
+            Settlement::Bury {
+                letter,
+                record,
+                payload,
+            } => {
+                let letter = Step::Bury(Stored {
                     subject: names.dead(&letter.queue, &letter.task, &letter.id).into(),
                     headers: None,
-                    body: letter.body.into(),
+                    body: letter.encode().into(),
                 });
+                // The outcome first: it decides whose end this is. A crash
+                // between the two is made up for at the redelivery.
                 let record = record.into_iter().flat_map(|record| self.record(record));
-                [letter]
-                    .into_iter()
-                    .chain(record)
-                    .chain([Step::Ack])
-                    .collect()
+                let payload = payload.map(|(name, payload)| Step::PutPayload { name, payload });
+                record.chain(payload).chain([letter, Step::Ack]).collect()
             }
-            Settlement::Release { delay, refund } => {
-                let refund = refund.map(|(id, count)| {
-                    let mut headers = HeaderMap::new();
-                    headers.insert(header::NATS_MESSAGE_TTL, ttl(KEEP_REFUNDS));
+            Settlement::Release { delay, journal } => {
+                let journal = journal.map(|(id, journal)| {
+                    let (subject, headers, body) = self::journal(names, &id, &journal);
                     Step::Store(Stored {
-                        subject: names.refund(&id).into(),
-                        headers: Some(headers),
-                        body: count.to_string().into(),
+                        subject: subject.into(),
+                        headers,
+                        body,
                     })
                 });
-                refund.into_iter().chain([Step::Nak(delay)]).collect()
+                journal.into_iter().chain([Step::Nak(delay)]).collect()
             }
             Settlement::Discard => [Step::Ack].into(),
+            Settlement::Forget => VecDeque::new(),
         }
     }
 
@@ -209,8 +288,16 @@ impl Desk {
             id: record.id.clone(),
         };
         let id = record.id;
+        let payload = record
+            .payload
+            .map(|(name, payload)| Step::PutPayload { name, payload });
         let unlock = record.unlock.map(|key| Step::Unlock { key, id });
-        [outcome].into_iter().chain(unlock)
+        let spent = record.spent.map(|name| Step::RemovePayload { name });
+        payload
+            .into_iter()
+            .chain([outcome])
+            .chain(unlock)
+            .chain(spent)
     }
 
     /// Takes the next step of an end.
@@ -236,7 +323,31 @@ impl Desk {
                     ending.steps.pop_front();
                     continue;
                 }
-                Some(Step::Outcome { message, .. } | Step::Store(message)) => message,
+                Some(Step::RemovePayload { name }) => {
+                    self.remove_payload(name.clone());
+                    ending.steps.pop_front();
+                    continue;
+                }
+                Some(Step::PutPayload { name, payload }) => {
+                    let (name, payload) = (name.clone(), payload.clone());
+                    return self.put_payload(ending, name, payload);
+                }
+                // A next attempt, or a way back to the queue, is the
+                // holder's to give. What has come to its end within its
+                // lease may still be recorded: the server says who was
+                // first.
+                Some(Step::Store(_))
+                    if !self.leases.is_held(ending.receipt.lease, Instant::now()) =>
+                {
+                    tracing::warn!(
+                        "an attempt lost its lease before its end was stored; the message runs \
+                         again from its last state"
+                    );
+                    return self.close(&ending);
+                }
+                Some(
+                    Step::Outcome { message, .. } | Step::Store(message) | Step::Bury(message),
+                ) => message,
             };
             let (subject, headers, body) = (
                 message.subject.clone(),
@@ -268,14 +379,20 @@ impl Desk {
         if let Some(Step::Outcome { id, .. }) = ending.steps.front()
             && refusal.is_subject_taken()
         {
+            let id = id.clone();
+            self.note(&id, None);
             // After an unanswered try it may well be our own.
+            if ending.tries > 0 && ending.has_consequences() {
+                return self.compare(ending, id);
+            }
             if ending.tries == 0 {
+                self.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
                     task_id = %id,
                     "the outcome was refused: another attempt, or an operator, had ended the task"
                 );
+                ending.forget_consequences();
             }
-            self.note(id, None);
             ending.steps.pop_front();
             ending.tries = 0;
             return self.step(ending).await;
@@ -341,6 +458,56 @@ impl Desk {
             .await;
     }
 
+    /// Stores a payload, again and again until it is stored.
+    fn put_payload(&self, ending: Ending, name: String, payload: Bytes) {
+        let (broker, orders) = (Arc::clone(&self.broker), self.orders.clone());
+        tokio::spawn(async move {
+            let mut pause = Duration::from_millis(100);
+            while let Err(error) = broker.store_payload(&name, payload.clone()).await {
+                tracing::warn!("{error}; trying on, and keeping the task until then");
+                if orders.strong_count() == 0 {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            if let Some(orders) = orders.upgrade() {
+                let _ = orders.send(Order::Go(ending));
+            }
+        });
+    }
+
+    fn remove_payload(&self, name: String) {
+        let broker = Arc::clone(&self.broker);
+        tokio::spawn(async move {
+            if let Err(error) = broker.delete_payload(&name).await {
+                tracing::debug!("{error}; the store drops it by its age");
+            }
+        });
+    }
+
+    /// Finds out whether the outcome that is there is this attempt's own.
+    fn compare(&self, ending: Ending, id: TaskId) {
+        let (broker, orders) = (Arc::clone(&self.broker), self.orders.clone());
+        tokio::spawn(async move {
+            let mut pause = Duration::from_millis(100);
+            let own = loop {
+                match broker.stored_outcome(&id).await {
+                    Ok(stored) => break stored.is_some_and(|body| ending.is_outcome(&body)),
+                    Err(error) => tracing::debug!("cannot look at the outcome of {id}: {error}"),
+                }
+                if orders.strong_count() == 0 {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            };
+            if let Some(orders) = orders.upgrade() {
+                let _ = orders.send(Order::Compared(ending, own));
+            }
+        });
+    }
+
     fn unlock(&self, key: String, id: TaskId) {
         let broker = Arc::clone(&self.broker);
         tokio::spawn(async move {
@@ -352,6 +519,7 @@ impl Desk {
 
     fn close(&self, ending: &Ending) {
         self.leases.release(ending.receipt.lease);
+        self.open.closed.fetch_add(1, Ordering::Relaxed);
         if self.open.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.open.none.notify_waiters();
         }

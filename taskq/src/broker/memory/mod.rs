@@ -1,35 +1,53 @@
 //! The transport of one process: for tests, and for a first try without a
 //! server.
 
+mod operate;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use taskq_syntax::Priority;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
+use self::operate::Told;
 use super::names::PRIORITIES;
 use super::waiters::Waiters;
 use super::{
     Broker, Consumer, Deliveries, Delivery, Expected, History, Leases, Mode, Publication,
-    Published, QueueDepth, Receipt, Settlement, Settler, Status, Subscription,
+    Published, Pulse, QueueDepth, Receipt, Record, Settlement, Settler, Status, Subscription,
 };
 use crate::error::Result;
-use crate::message::{Outcome, TaskId};
+use crate::message::{CancelRequest, DeadLetter, Event, Journal, Outcome, TaskId};
 use crate::time::Timestamp;
 
 /// The largest message, as a NATS server's default.
 const MAX_MESSAGE: usize = 1024 * 1024;
 
 /// All that a namespace of this process holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memory {
     store: Mutex<Store>,
     /// Something became ready, or due earlier than thought.
     changed: Notify,
     waiters: Arc<Waiters>,
+    told: Told,
+    wishes: broadcast::Sender<CancelRequest>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            store: Mutex::default(),
+            changed: Notify::new(),
+            waiters: Arc::default(),
+            told: Told::default(),
+            wishes: broadcast::Sender::new(1024),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -44,8 +62,11 @@ struct Store {
     live: HashMap<TaskId, Status>,
     outcomes: HashMap<TaskId, (Bytes, Option<Timestamp>)>,
     locks: HashMap<String, (TaskId, Option<Timestamp>)>,
-    refunds: HashMap<TaskId, u32>,
-    dead: Vec<Vec<u8>>,
+    journals: HashMap<TaskId, Journal>,
+    cancels: HashMap<TaskId, CancelRequest>,
+    dead: BTreeMap<u64, DeadLetter>,
+    dead_count: u64,
+    payloads: HashMap<String, Bytes>,
 }
 
 #[derive(Clone, Debug)]
@@ -66,11 +87,15 @@ impl Memory {
         if store.knows(&publication.id, now) {
             return Published::Existing(publication.id);
         }
+        let mut replaced = None;
         if let Some(lock) = &publication.lock {
             if let Some((holder, until)) = store.locks.get(&lock.key)
                 && until.is_none_or(|until| now < until)
             {
-                return Published::Existing(holder.clone());
+                if !lock.replace {
+                    return Published::Existing(holder.clone());
+                }
+                replaced = Some(holder.clone());
             }
             let until = lock.window.map(|window| now.plus(window));
             let lock = lock.key.clone();
@@ -79,61 +104,82 @@ impl Memory {
         store.enter(publication, now);
         drop(store);
         self.changed.notify_waiters();
-        Published::Accepted
+        replaced.map_or(Published::Accepted, Published::Replaced)
     }
 
-    fn end(&self, receipt: &Receipt, settlement: Settlement) {
+    /// Ends a delivery; false if its outcome was refused.
+    fn end(&self, receipt: &Receipt, settlement: Settlement) -> bool {
         let mut store = self.store();
         let Some(message) = store.running.remove(&receipt.lease) else {
-            return;
+            return true;
         };
         let id = message.publication.id.clone();
-        let record = match settlement {
-            Settlement::Finish(record) => Some(record),
-            Settlement::Bury { letter, record } => {
-                store.dead.push(letter.body);
-                record
+        let mut stored = true;
+        match settlement {
+            Settlement::Finish(record) => stored = self.record(&mut store, record),
+            Settlement::Bury {
+                letter,
+                record,
+                payload,
+            } => {
+                store.payloads.extend(payload);
+                if let Some(record) = record {
+                    stored = self.record(&mut store, record);
+                }
+                if stored {
+                    store.bury(*letter);
+                }
+                store.live.remove(&id);
             }
-            Settlement::Retry(publication) => {
-                store.enter(publication, Timestamp::now());
-                None
-            }
-            Settlement::Release { delay, refund } => {
-                if let Some((id, count)) = refund {
-                    store.refunds.insert(id, count);
+            Settlement::Retry(publication) => store.enter(publication, Timestamp::now()),
+            Settlement::Release { delay, journal } => {
+                if let Some((id, journal)) = journal {
+                    store.journals.insert(id, journal);
                 }
                 store.give_back(message, delay);
-                None
             }
             Settlement::Discard => {
                 store.live.remove(&id);
-                None
             }
-        };
-        if let Some(record) = record {
-            store.live.remove(&record.id);
-            store.refunds.remove(&record.id);
-            let now = Timestamp::now();
-            let until = record.ttl.map(|keep| now.plus(keep));
-            let body = Bytes::from(record.body);
-            // The first outcome counts.
-            if store.outcome(&record.id, now).is_none() {
-                store
-                    .outcomes
-                    .insert(record.id.clone(), (body.clone(), until));
-                if let Some(key) = record.unlock
-                    && store
-                        .locks
-                        .get(&key)
-                        .is_some_and(|(holder, _)| *holder == record.id)
-                {
-                    store.locks.remove(&key);
-                }
-                self.waiters.deliver(&record.id, &body);
-            }
+            Settlement::Forget => {}
         }
         drop(store);
         self.changed.notify_waiters();
+        stored
+    }
+
+    /// Stores an outcome; the first one counts.
+    fn record(&self, store: &mut Store, record: Record) -> bool {
+        store.live.remove(&record.id);
+        store.journals.remove(&record.id);
+        let now = Timestamp::now();
+        if store.outcome(&record.id, now).is_some() {
+            return false;
+        }
+        store.payloads.extend(record.payload);
+        if let Some(name) = &record.spent {
+            store.payloads.remove(name);
+        }
+        let until = record.ttl.map(|keep| now.plus(keep));
+        let body = Bytes::from(record.body);
+        store
+            .outcomes
+            .insert(record.id.clone(), (body.clone(), until));
+        if let Some(key) = record.unlock
+            && store
+                .locks
+                .get(&key)
+                .is_some_and(|(holder, _)| *holder == record.id)
+        {
+            store.locks.remove(&key);
+        }
+        if let Ok(outcome) = Outcome::decode(&body) {
+            for event in Event::of_outcome(&outcome) {
+                self.told.tell(event);
+            }
+        }
+        self.waiters.deliver(&record.id, &body);
+        true
     }
 }
 
@@ -204,6 +250,12 @@ impl Store {
         None
     }
 
+    fn bury(&mut self, letter: DeadLetter) {
+        self.dead.retain(|_, earlier| earlier.id != letter.id);
+        self.dead_count += 1;
+        self.dead.insert(self.dead_count, letter);
+    }
+
     fn take(&mut self, queues: &[String], room: usize) -> Vec<Message> {
         let mut taken = Vec::new();
         for priority in PRIORITIES {
@@ -267,7 +319,8 @@ impl Broker for Arc<Memory> {
     }
 
     fn consume(&self, subscription: Subscription) -> BoxFuture<'_, Result<Consumer>> {
-        let leases = Arc::new(Leases::new(subscription.lease));
+        let leases = Arc::new(Leases::endless(subscription.lease));
+        let pulse = Arc::new(Pulse::new(Instant::now()));
         self.store()
             .queues
             .extend(subscription.queues.iter().cloned());
@@ -275,6 +328,7 @@ impl Broker for Arc<Memory> {
             memory: Arc::clone(self),
             leases: Arc::clone(&leases),
             held: Mutex::default(),
+            refused: AtomicU64::new(0),
         });
         ready(Ok(Consumer {
             deliveries: Box::new(Intake {
@@ -284,17 +338,41 @@ impl Broker for Arc<Memory> {
             settler: end,
             leases,
             keeper: None,
+            notices: self.listen_to_wishes(),
+            pulse,
         }))
         .boxed()
     }
 
     fn history<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<History>> {
         Box::pin(async move {
+            let outcome = self.outcome(id).await?;
+            let store = self.store();
             Ok(History {
-                outcome: self.outcome(id).await?,
-                refunds: self.store().refunds.get(id).copied().unwrap_or(0),
+                outcome,
+                journal: store.journals.get(id).cloned().unwrap_or_default(),
+                cancel: store.cancels.get(id).cloned(),
             })
         })
+    }
+
+    fn write_journal<'a>(&'a self, id: &'a TaskId, journal: &Journal) -> BoxFuture<'a, Result<()>> {
+        self.store().journals.insert(id.clone(), journal.clone());
+        ready(Ok(())).boxed()
+    }
+
+    fn put_payload<'a>(&'a self, name: &'a str, payload: Bytes) -> BoxFuture<'a, Result<()>> {
+        self.store().payloads.insert(name.to_owned(), payload);
+        ready(Ok(())).boxed()
+    }
+
+    fn payload<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>>> {
+        ready(Ok(self.store().payloads.get(name).cloned())).boxed()
+    }
+
+    fn remove_payload<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.store().payloads.remove(name);
+        ready(Ok(())).boxed()
     }
 
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueDepth>>> {
@@ -340,6 +418,7 @@ struct End {
     memory: Arc<Memory>,
     leases: Arc<Leases>,
     held: Mutex<HashSet<u64>>,
+    refused: AtomicU64,
 }
 
 impl End {
@@ -406,7 +485,9 @@ impl Settler for End {
     fn settle(&self, receipt: Receipt, settlement: Settlement) {
         self.held().remove(&receipt.lease);
         self.leases.release(receipt.lease);
-        self.memory.end(&receipt, settlement);
+        if !self.memory.end(&receipt, settlement) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn flush(&self) -> BoxFuture<'_, ()> {
@@ -415,6 +496,14 @@ impl Settler for End {
 
     fn unconfirmed(&self) -> usize {
         0
+    }
+
+    fn confirmed(&self) -> u64 {
+        0
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 

@@ -1,0 +1,248 @@
+//! Operators' verbs, and callers' second thoughts.
+
+use async_nats::{HeaderMap, header};
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, StreamExt as _};
+
+use super::JetStream;
+use super::layout::KEEP_OUTCOMES;
+use super::publish::ttl;
+use crate::broker::{Cancelling, EventQuery, LetterQuery, Operate, Place, Record, Task};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{CancelRequest, DeadLetter, Event, TaskId};
+use crate::time::Timestamp;
+
+impl Operate for JetStream {
+    fn tell(&self, event: Event) {
+        self.teller.tell(&self.layout.names, &event);
+    }
+
+    fn events(
+        &self,
+        query: EventQuery,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Event>>>> {
+        Box::pin(self.read_events(query))
+    }
+
+    fn wish<'a>(&'a self, request: &'a CancelRequest) -> BoxFuture<'a, Result<Cancelling>> {
+        Box::pin(self.make_wish(request))
+    }
+
+    fn conclude(&self, record: Record) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(self.store_outcome(record))
+    }
+
+    fn withdraw<'a>(&'a self, task: &'a Task) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.take_out(task))
+    }
+
+    fn letters(
+        &self,
+        query: LetterQuery,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<DeadLetter>>>> {
+        Box::pin(self.read_letters(query))
+    }
+
+    fn remove_letter<'a>(&'a self, letter: &'a DeadLetter) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            let names = &self.layout.names;
+            let (queue, task, id) = (&letter.queue, &letter.task, &letter.id);
+            let subject = names.dead(queue, task, id);
+            let stream = names.dead_stream();
+            // A newer letter of the same message is not this one.
+            match self.last(&stream, &subject).await? {
+                Some(stored) if stored.sequence == letter.sequence => {
+                    self.delete(&stream, letter.sequence).await?;
+                    Ok(true)
+                }
+                _ => Ok(false),
+            }
+        })
+    }
+
+    fn reopen<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let names = &self.layout.names;
+            let (done, state) = (names.done_stream(), names.state_stream());
+            if let Some(stored) = self.last(&done, &names.done(id)).await? {
+                self.delete(&done, stored.sequence).await?;
+            }
+            // What was known of its deliveries, and a wish to cancel it, are
+            // of its life before.
+            for subject in [names.history(id), names.cancel(id)] {
+                if let Some(stored) = self.last(&state, &subject).await? {
+                    self.delete(&state, stored.sequence).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl JetStream {
+    /// Stored before anybody looks for the task: a worker that takes it from
+    /// now on hears of it, or finds it.
+    async fn make_wish(&self, request: &CancelRequest) -> Result<Cancelling> {
+        self.layout.ensure_shared().await?;
+        let id = &request.id;
+        if let Some(outcome) = self.find_outcome(id).await? {
+            return Ok(Cancelling::Ended(outcome.state));
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::NATS_MESSAGE_TTL, ttl(KEEP_OUTCOMES));
+        self.pipe
+            .publish(
+                self.layout.names.cancel(id),
+                Some(headers),
+                request.encode().into(),
+            )
+            .await
+            .map_err(|refusal| refusal.into_error(&format!("asking to cancel task {id}")))?;
+        self.locate(id).await
+    }
+
+    /// Finds a message that has not ended, and whether a worker has it.
+    async fn locate(&self, id: &TaskId) -> Result<Cancelling> {
+        let names = &self.layout.names;
+        let plan = names.plan_stream();
+        // A message moves on while we look: from the plan to the queue, and
+        // out of it.
+        for _ in 0..3 {
+            if let Some(stored) = self.first(&plan, &names.plan_of_id(id)).await? {
+                let parts = names.parse_plan(&stored.subject);
+                let queue = parts.unwrap_or_default().to_owned();
+                return Ok(Cancelling::Idle(Task {
+                    id: id.clone(),
+                    queue,
+                    body: stored.body,
+                    stored_at: stored.time,
+                    place: Place::Plan {
+                        subject: stored.subject,
+                    },
+                }));
+            }
+            if self.first(&plan, &names.due_of_id(id)).await?.is_some() {
+                // On its way to the queue; it is there in a moment.
+                continue;
+            }
+            if let Some((task, delivered)) = self.find_message(id).await? {
+                return Ok(if delivered {
+                    Cancelling::Held(task)
+                } else {
+                    Cancelling::Idle(task)
+                });
+            }
+            if let Some(outcome) = self.find_outcome(id).await? {
+                return Ok(Cancelling::Ended(outcome.state));
+            }
+        }
+        Ok(Cancelling::Unknown)
+    }
+
+    async fn store_outcome(&self, record: Record) -> Result<bool> {
+        let headers = record.ttl.map(|keep| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::NATS_MESSAGE_TTL, ttl(keep));
+            headers
+        });
+        let names = &self.layout.names;
+        let what = || format!("recording the outcome of task {}", record.id);
+        let body: bytes::Bytes = record.body.into();
+        let mut asked = false;
+        let stored = loop {
+            let sent = self
+                .pipe
+                .publish(names.done(&record.id), headers.clone(), body.clone());
+            match sent.await {
+                Ok(()) => break true,
+                Err(refusal) if refusal.is_subject_taken() => {
+                    // After an unanswered try it may be this very record.
+                    break asked
+                        && self
+                            .last(&names.done_stream(), &names.done(&record.id))
+                            .await?
+                            .is_some_and(|stored| stored.body == body);
+                }
+                Err(super::pipe::Refusal::Unanswered) if !asked => asked = true,
+                Err(refusal) => return Err(refusal.into_error(&what())),
+            }
+        };
+        // Whoever waits for it is to look it up.
+        let told = format!("{}\n- {}", self.pipe.replies(), record.id);
+        let subject = names.stored(record.id.origin());
+        // Who is not told looks for the record after a while.
+        let _ = self.client.publish(subject, told.into()).await;
+        if stored && let Some(key) = &record.unlock {
+            self.release_lock(key, &record.id).await?;
+        }
+        if stored && let Some(name) = &record.spent {
+            self.delete_payload(name).await?;
+        }
+        Ok(stored)
+    }
+
+    async fn take_out(&self, task: &Task) -> Result<()> {
+        let names = &self.layout.names;
+        match &task.place {
+            Place::Plan { subject } => {
+                let plan = names.plan_stream();
+                // No consumer is on this subject, so a purge is safe.
+                let query = serde_json::json!({ "filter": subject });
+                let request = format!("$JS.API.STREAM.PURGE.{plan}");
+                self.client
+                    .request(request, query.to_string().into())
+                    .await
+                    .map(drop)
+                    .map_err(|error| {
+                        Error::new(
+                            ErrorKind::Unavailable,
+                            format!("taking task {} out of its plan failed: {error}", task.id),
+                        )
+                        .with_source(error)
+                    })?;
+                // It may have fallen due a moment before.
+                match self.locate(&task.id).await? {
+                    Cancelling::Idle(Task {
+                        queue,
+                        place: Place::Queue { sequence },
+                        ..
+                    }) => self.delete(&names.queue_stream(&queue), sequence).await,
+                    _ => Ok(()),
+                }
+            }
+            Place::Queue { sequence } => {
+                self.delete(&names.queue_stream(&task.queue), *sequence)
+                    .await
+            }
+            Place::Memory => Ok(()),
+        }
+    }
+
+    async fn read_letters(
+        &self,
+        query: LetterQuery,
+    ) -> Result<BoxStream<'static, Result<DeadLetter>>> {
+        self.layout.ensure_shared().await?;
+        let names = &self.layout.names;
+        let all = EventQuery {
+            since: Some(Timestamp::from_millis(0)),
+            ..EventQuery::default()
+        };
+        let reason = query.reason;
+        let letters = self
+            .read_stored(names.dead_stream(), vec![names.letters(&query)], &all)
+            .await?;
+        Ok(letters
+            .filter_map(move |message| {
+                let letter = message.and_then(|(sequence, body)| {
+                    DeadLetter::decode(&body).map(|letter| DeadLetter { sequence, ..letter })
+                });
+                let wanted = match (&letter, reason) {
+                    (Ok(letter), Some(reason)) => letter.reason == reason,
+                    _ => true,
+                };
+                std::future::ready(wanted.then_some(letter))
+            })
+            .boxed())
+    }
+}
