@@ -112,6 +112,29 @@ impl TaskError {
         &*self.source
     }
 
+    /// The error itself, if it is an `E`: what the task returned, before it
+    /// became a `TaskError`. For a cause of it, follow
+    /// [`source`](Self::source).
+    ///
+    /// An `anyhow::Error` hides what it was made of; a task whose errors are
+    /// told apart returns them as they are.
+    ///
+    /// ```
+    /// use std::io;
+    /// use taskq::TaskError;
+    ///
+    /// let error = TaskError::from(io::Error::from(io::ErrorKind::NotFound));
+    /// let found = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    /// assert_eq!(found, Some(io::ErrorKind::NotFound));
+    ///
+    /// // A text is of no type that a program can name.
+    /// assert!(TaskError::from("not found").downcast_ref::<io::Error>().is_none());
+    /// ```
+    #[must_use]
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.source.downcast_ref()
+    }
+
     pub(crate) fn advice(&self) -> RetryAdvice {
         self.advice
     }
@@ -205,6 +228,19 @@ mod tests {
         assert_eq!(failure.message, "cannot send: no route");
         assert!(failure.type_name.ends_with("Outer"), "{failure:?}");
         assert_eq!(failure.kind, FailureKind::Error);
+    }
+
+    #[test]
+    fn an_error_keeps_its_type() {
+        let error = TaskError::from(Outer(std::io::Error::other("no route")));
+        let error = TaskError::retry_after(Duration::from_secs(3), error);
+        assert!(error.downcast_ref::<Outer>().is_some());
+        assert!(error.downcast_ref::<std::io::Error>().is_none());
+        let cause = error.source().source().unwrap();
+        assert!(cause.is::<std::io::Error>());
+        // As `downcast_ref` says of it.
+        let error = TaskError::from(anyhow::Error::new(std::io::Error::other("no route")));
+        assert!(error.downcast_ref::<std::io::Error>().is_none());
     }
 
     #[test]
