@@ -13,12 +13,13 @@ use taskq_syntax::{
 use crate::diag::Errors;
 
 /// Every option, with an example that is right.
-const OPTIONS: [(&str, &str); 10] = [
+const OPTIONS: [(&str, &str); 11] = [
     ("name", r#"name = "mail.send""#),
     ("queue", r#"queue = "email""#),
     ("retries", "retries = 5"),
     ("backoff", r#"backoff = "exponential(1s, max 5m)""#),
     ("timeout", r#"timeout = "30s""#),
+    ("deadline", r#"deadline = "10m""#),
     ("priority", r#"priority = "high""#),
     ("unique", r#"unique` or `unique = "1h""#),
     ("ttl", r#"ttl = "1h""#),
@@ -35,6 +36,7 @@ pub(crate) struct Options {
     pub(crate) retries: Option<u32>,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) priority: Option<Priority>,
     pub(crate) unique: Option<Unique>,
     pub(crate) ttl: Option<Duration>,
@@ -66,6 +68,7 @@ impl Options {
             retries: None,
             backoff: None,
             timeout: None,
+            deadline: None,
             priority: None,
             unique: None,
             ttl: None,
@@ -116,6 +119,7 @@ impl Options {
             "retries" => self.retries = written.number(errors),
             "backoff" => self.backoff = written.text(errors, str::parse),
             "timeout" => self.timeout = written.text(errors, parse_duration),
+            "deadline" => self.deadline = written.text(errors, parse_duration),
             "priority" => self.priority = written.text(errors, str::parse),
             "unique" => {
                 self.unique = match written.value {

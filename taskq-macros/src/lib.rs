@@ -37,6 +37,7 @@ use proc_macro::TokenStream;
 /// | `retries = 5` | how many attempts may follow the first | 0 |
 /// | `backoff = "exponential(1s, max 5m)"` | the waits between attempts; also `linear(2s)`, `constant(10s)`, each with `, no jitter` | `exponential(1s, max 10m)` |
 /// | `timeout = "30s"` | how long one attempt may take | no limit |
+/// | `deadline = "10m"` | how long after it was sent, or was due, the task must have ended, retries included | no limit |
 /// | `priority = "high"` | `low`, `normal`, `high`, `critical` | `normal` |
 /// | `unique`, `unique = "1h"` | an equal call is the same task: until done, or for a time | not unique |
 /// | `ttl = "1h"` | how long the outcome is kept | as the broker keeps outcomes |

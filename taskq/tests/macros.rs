@@ -30,6 +30,7 @@ async fn to_uppercase(text: String) -> String {
     retries = 5,
     backoff = "exponential(1s, max 5m)",
     timeout = "30s",
+    deadline = "10m",
     priority = "high",
     unique = "1h",
     ttl = "2h"
@@ -96,6 +97,7 @@ fn names_and_options_are_the_authors() {
         .retries(5)
         .backoff("exponential(1s, max 5m)".parse().unwrap())
         .timeout(hour / 120)
+        .deadline(hour / 6)
         .priority(Priority::High)
         .unique(taskq::Unique::For(hour))
         .ttl(hour * 2);

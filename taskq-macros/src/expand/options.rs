@@ -26,6 +26,10 @@ pub(super) fn write(options: &Options, private: &TokenStream) -> TokenStream {
         let timeout = duration(timeout, private);
         set.extend(quote!(.timeout(#timeout)));
     }
+    if let Some(deadline) = options.deadline {
+        let deadline = duration(deadline, private);
+        set.extend(quote!(.deadline(#deadline)));
+    }
     if let Some(it) = options.priority {
         let it = priority(it);
         set.extend(quote!(.priority(#private::Priority::#it)));

@@ -58,6 +58,7 @@ const _: () = {
                     .without_jitter(),
             )
             .timeout(__taskq::Duration::new(30u64, 0u32))
+            .deadline(__taskq::Duration::new(600u64, 0u32))
             .priority(__taskq::Priority::High)
             .unique(__taskq::Unique::For(__taskq::Duration::new(3600u64, 0u32)))
             .ttl(__taskq::Duration::new(1u64, 500000000u32));

@@ -15,4 +15,10 @@ async fn shapes() {}
 #[task(unique = true, crate = "taskq", implements = "contracts::resize")]
 async fn others() {}
 
+#[task(deadline, timeout = "1s")]
+async fn no_value() {}
+
+#[task(deadline = 10)]
+async fn no_unit() {}
+
 fn main() {}

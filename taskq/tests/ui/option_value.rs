@@ -9,7 +9,7 @@ async fn texts() {}
 #[task(backoff = "exponental(1s)", priority = "hihg", unique = "5 minutes")]
 async fn words() {}
 
-#[task(backoff = "linear(5m, max 1s)", timeout = "-1s", retries = 5000000000)]
+#[task(backoff = "linear(5m, max 1s)", timeout = "-1s", deadline = "soon", retries = 5000000000)]
 async fn numbers() {}
 
 fn main() {}

@@ -9,6 +9,9 @@ async fn typo() {}
 #[task(max_retries = 3, colour = "red")]
 async fn others() {}
 
+#[task(dead_line = "10m")]
+async fn newer() {}
+
 fn main() {
     let _ = typo::call();
     let _ = others::NAME;
