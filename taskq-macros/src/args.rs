@@ -13,11 +13,12 @@ use taskq_syntax::{
 use crate::diag::Errors;
 
 /// Every option, with an example that is right.
-const OPTIONS: [(&str, &str); 11] = [
+const OPTIONS: [(&str, &str); 12] = [
     ("name", r#"name = "mail.send""#),
     ("queue", r#"queue = "email""#),
     ("retries", "retries = 5"),
     ("backoff", r#"backoff = "exponential(1s, max 5m)""#),
+    ("retry_if", "retry_if = is_transient"),
     ("timeout", r#"timeout = "30s""#),
     ("deadline", r#"deadline = "10m""#),
     ("priority", r#"priority = "high""#),
@@ -27,6 +28,9 @@ const OPTIONS: [(&str, &str); 11] = [
     ("crate", "crate = my_crate::taskq"),
 ];
 
+/// The options about the body: the other side of a contract has none.
+const WORKERS_OWN: [&str; 1] = ["retry_if"];
+
 /// What the options say. An option that was refused counts as not given, so that one
 /// bad option does not hide the rest of the task.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) queue: Option<String>,
     pub(crate) retries: Option<u32>,
     pub(crate) backoff: Option<Backoff>,
+    /// The function which tells the errors that are worth another attempt.
+    pub(crate) retry_if: Option<Path>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) priority: Option<Priority>,
@@ -60,13 +66,15 @@ struct Written {
 }
 
 impl Options {
-    /// Reads the options; what is wrong with any goes to `errors`.
-    pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+    /// Reads the options of a task, or of a contract; what is wrong with any goes to
+    /// `errors`.
+    pub(crate) fn parse(tokens: TokenStream, contract: bool, errors: &mut Errors) -> Self {
         let mut options = Self {
             name: None,
             queue: None,
             retries: None,
             backoff: None,
+            retry_if: None,
             timeout: None,
             deadline: None,
             priority: None,
@@ -93,11 +101,36 @@ impl Options {
             seen.push(written.name.clone());
             options.set(&written, errors);
         }
-        if let Some(contract) = &options.implements {
+        options.divide(&seen, contract, errors);
+        options
+    }
+
+    /// Refuses what the other side of a contract has to say.
+    fn divide(&self, seen: &[Ident], contract: bool, errors: &mut Errors) {
+        let ours = |name: &Ident| WORKERS_OWN.iter().any(|own| name == own);
+        if contract {
+            if let Some(other) = &self.implements {
+                errors.at(
+                    other,
+                    "a contract cannot implement a contract; give the function a body, or remove \
+                     `implements`",
+                );
+            }
+            for name in seen.iter().filter(|name| ours(name)) {
+                errors.at(
+                    name,
+                    format!(
+                        "option `{name}` is the worker's, which has the body, so it is no part of \
+                         the contract; set it where the contract is implemented, beside \
+                         `implements`"
+                    ),
+                );
+            }
+        } else if let Some(contract) = &self.implements {
             let contract = crate::text::of(contract);
             for name in seen
                 .iter()
-                .filter(|name| *name != "implements" && *name != "crate")
+                .filter(|name| !ours(name) && *name != "implements" && *name != "crate")
             {
                 errors.at(
                     name,
@@ -108,7 +141,6 @@ impl Options {
                 );
             }
         }
-        options
     }
 
     fn set(&mut self, written: &Written, errors: &mut Errors) {
@@ -118,6 +150,7 @@ impl Options {
             "queue" => self.queue = written.text(errors, checked(check_queue_name)),
             "retries" => self.retries = written.number(errors),
             "backoff" => self.backoff = written.text(errors, str::parse),
+            "retry_if" => self.retry_if = written.path(errors, "the path of a function"),
             "timeout" => self.timeout = written.text(errors, parse_duration),
             "deadline" => self.deadline = written.text(errors, parse_duration),
             "priority" => self.priority = written.text(errors, str::parse),
@@ -128,9 +161,9 @@ impl Options {
                 }
             }
             "ttl" => self.ttl = written.text(errors, parse_duration),
-            "implements" => self.implements = written.path(errors),
+            "implements" => self.implements = written.path(errors, "a path"),
             "crate" => {
-                if let Some(path) = written.path(errors) {
+                if let Some(path) = written.path(errors, "a path") {
                     self.krate = path;
                 }
             }
@@ -253,12 +286,12 @@ impl Written {
     }
 
     /// The value as a path.
-    fn path(&self, errors: &mut Errors) -> Option<Path> {
-        let value = self.value(errors, "a path")?;
+    fn path(&self, errors: &mut Errors, what: &str) -> Option<Path> {
+        let value = self.value(errors, what)?;
         match Path::parse_mod_style.parse2(value.clone()) {
             Ok(path) => Some(path),
             Err(_) => {
-                self.refuse(errors, value, "a path without quotes");
+                self.refuse(errors, value, &format!("{what}, without quotes"));
                 None
             }
         }

@@ -37,14 +37,7 @@ pub(crate) fn task(options: TokenStream, tokens: &TokenStream) -> TokenStream {
 
     let shape = Shape::analyse(&mut item, &mut errors);
     let shape_is_good = errors.is_empty();
-    let options = Options::parse(options, &mut errors);
-    if let (Some(contract), None) = (&options.implements, &item.body) {
-        errors.at(
-            contract,
-            "a contract cannot implement a contract; give the function a body, or remove \
-             `implements`",
-        );
-    }
+    let options = Options::parse(options, item.body.is_none(), &mut errors);
 
     // A contract has no body, and a method is part of something that is not seen here.
     let function = (item.body.is_some() || item.is_method()).then_some(&item);

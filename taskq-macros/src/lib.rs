@@ -36,6 +36,7 @@ use proc_macro::TokenStream;
 /// | `queue = "email"` | the queue that calls go to | `default` |
 /// | `retries = 5` | how many attempts may follow the first | 0 |
 /// | `backoff = "exponential(1s, max 5m)"` | the waits between attempts; also `linear(2s)`, `constant(10s)`, each with `, no jitter` | `exponential(1s, max 10m)` |
+/// | `retry_if = is_transient` | a `fn(&TaskError) -> bool`: which errors are retried | all |
 /// | `timeout = "30s"` | how long one attempt may take | no limit |
 /// | `deadline = "10m"` | how long after it was sent, or was due, the task must have ended, retries included | no limit |
 /// | `priority = "high"` | `low`, `normal`, `high`, `critical` | `normal` |
@@ -49,7 +50,8 @@ use proc_macro::TokenStream;
 /// A signature without a body, ending with a semicolon, is a contract: a crate of
 /// contracts lets producers call tasks whose code they do not link. The worker writes
 /// the body with `#[task(implements = contracts::resize)]`; a signature that differs
-/// does not compile, and the options are the contract's.
+/// does not compile, and the options are the contract's, except `retry_if`, which is the
+/// worker's.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::task(options.into(), &item.into()).into()

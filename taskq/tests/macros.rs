@@ -376,6 +376,31 @@ async fn arguments_are_decoded_before_anything_is_injected() {
     assert!(error.to_string().contains("injected"), "{error}");
 }
 
+fn is_transient(error: &TaskError) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
+}
+
+#[test]
+fn a_registration_tells_which_errors_are_retried() {
+    mod errors {
+        pub(super) use super::is_transient;
+    }
+    #[task(retries = 3, retry_if = errors::is_transient)]
+    async fn choosy() -> std::io::Result<()> {
+        Ok(())
+    }
+
+    let retry_if = registration::<choosy>().retry_if.unwrap();
+    let timed_out = std::io::Error::from(std::io::ErrorKind::TimedOut);
+    assert!(retry_if(&timed_out.into()));
+    let not_found = std::io::Error::from(std::io::ErrorKind::NotFound);
+    assert!(!retry_if(&not_found.into()));
+    assert!(!retry_if(&"another type".into()));
+    assert!(registration::<to_uppercase>().retry_if.is_none());
+}
+
 mod contracts {
     use taskq::prelude::*;
 
@@ -390,7 +415,7 @@ mod contracts {
 
 /// Other parameter names, an injected one, another error: the contract is about the
 /// types that are sent.
-#[task(implements = contracts::resize)]
+#[task(implements = contracts::resize, retry_if = is_transient)]
 async fn resize(
     from: String,
     greeting: State<Greeting>,
@@ -420,6 +445,8 @@ fn an_implementation_is_the_contract() {
         registration::<resize>().signature(),
         "images.resize(url: String, width: u32) -> Result<String, std::fmt::Error>"
     );
+    // Which errors it retries is its own to say.
+    assert!(registration::<resize>().retry_if.is_some());
 }
 
 #[test]

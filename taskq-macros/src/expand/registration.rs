@@ -23,6 +23,7 @@ impl Expansion<'_> {
         let injected = self.shape.injected();
         let blocking = self.item.sig.asyncness.is_none();
         let doc = text::first_paragraph(&self.item.attrs);
+        let (predicate, retry_if) = self.retry_if();
         // On the user's function, so that `file!` and `line!` tell its place.
         let place = quote_spanned! {ident.span()=>
             file: ::core::file!(),
@@ -31,6 +32,7 @@ impl Expansion<'_> {
         };
         quote! {
             #run
+            #predicate
 
             const __TASKQ_REGISTRATION: #private::Registration = #private::Registration {
                 name: <#ident as #krate::Task>::NAME,
@@ -41,11 +43,27 @@ impl Expansion<'_> {
                 #place
                 blocking: #blocking,
                 doc: #doc,
-                retry_if: ::core::option::Option::None,
+                retry_if: #retry_if,
                 run: __taskq_run,
             };
             #krate::__register_task!(__TASKQ_REGISTRATION);
         }
+    }
+
+    /// The predicate as a constant, and the registration's field. In a constant of its
+    /// own, another type of function is one error, at the path that the user wrote.
+    fn retry_if(&self) -> (Option<TokenStream>, TokenStream) {
+        let Self { private, .. } = self;
+        let Some(path) = &self.options.retry_if else {
+            return (None, quote!(::core::option::Option::None));
+        };
+        let predicate = quote! {
+            const __TASKQ_RETRY_IF: fn(&#private::TaskError) -> ::core::primitive::bool = #path;
+        };
+        (
+            Some(predicate),
+            quote!(::core::option::Option::Some(__TASKQ_RETRY_IF)),
+        )
     }
 
     /// The function that makes a job of a message: decode the arguments, take what the

@@ -46,8 +46,8 @@ fn a_blocking_task_with_options_and_injected_parameters() {
         "options",
         quote! {
             name = "mail.send", queue = "email", retries = 5,
-            backoff = "exponential(1s, max 5m, no jitter)", timeout = "30s", deadline = "10m",
-            priority = "high", unique = "1h", ttl = "1.5s", crate = my_crate::taskq
+            backoff = "exponential(1s, max 5m, no jitter)", retry_if = errors::is_transient,
+            timeout = "30s", deadline = "10m", priority = "high", unique = "1h", ttl = "1.5s", crate = my_crate::taskq
         },
         &quote! {
             #[cfg(unix)]

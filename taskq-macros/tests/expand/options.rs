@@ -118,6 +118,7 @@ const _: () = {
             >>::finish(send_email(arg0, arg1, arg2, arg3, arg4))),
         )
     }
+    const __TASKQ_RETRY_IF: fn(&__taskq::TaskError) -> ::core::primitive::bool = errors::is_transient;
     const __TASKQ_REGISTRATION: __taskq::Registration = __taskq::Registration {
         name: <send_email as my_crate::taskq::Task>::NAME,
         params: &[
@@ -142,7 +143,7 @@ const _: () = {
         module: ::core::module_path!(),
         blocking: true,
         doc: "",
-        retry_if: ::core::option::Option::None,
+        retry_if: ::core::option::Option::Some(__TASKQ_RETRY_IF),
         run: __taskq_run,
     };
     my_crate::taskq::__register_task!(__TASKQ_REGISTRATION);

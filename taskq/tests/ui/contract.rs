@@ -15,4 +15,11 @@ pub async fn good(url: String) -> u32;
 #[task(implements = good)]
 pub async fn of_another(url: String) -> u32;
 
+fn is_transient(error: &TaskError) -> bool {
+    true
+}
+
+#[task(retries = 3, retry_if = is_transient)]
+pub async fn with_the_workers(url: String) -> u32;
+
 fn main() {}

@@ -21,4 +21,13 @@ async fn no_value() {}
 #[task(deadline = 10)]
 async fn no_unit() {}
 
+#[task(retry_if)]
+async fn no_path() {}
+
+#[task(retry_if = "is_transient")]
+async fn quoted() {}
+
+#[task(retry_if = |error| true)]
+async fn closure() {}
+
 fn main() {}
