@@ -13,7 +13,7 @@ use taskq_syntax::{
 use crate::diag::Errors;
 
 /// Every option, with an example that is right.
-const OPTIONS: [(&str, &str); 12] = [
+const OPTIONS: [(&str, &str); 13] = [
     ("name", r#"name = "mail.send""#),
     ("queue", r#"queue = "email""#),
     ("retries", "retries = 5"),
@@ -24,12 +24,13 @@ const OPTIONS: [(&str, &str); 12] = [
     ("priority", r#"priority = "high""#),
     ("unique", r#"unique` or `unique = "1h""#),
     ("ttl", r#"ttl = "1h""#),
+    ("discover", "discover = false"),
     ("implements", "implements = contracts::resize"),
     ("crate", "crate = my_crate::taskq"),
 ];
 
 /// The options about the body: the other side of a contract has none.
-const WORKERS_OWN: [&str; 1] = ["retry_if"];
+const WORKERS_OWN: [&str; 2] = ["retry_if", "discover"];
 
 /// What the options say. An option that was refused counts as not given, so that one
 /// bad option does not hide the rest of the task.
@@ -46,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) priority: Option<Priority>,
     pub(crate) unique: Option<Unique>,
     pub(crate) ttl: Option<Duration>,
+    /// Whether workers find the task by themselves.
+    pub(crate) discover: bool,
     /// The contract that this task is the body of.
     pub(crate) implements: Option<Path>,
     /// Where the library is, for a crate that re-exports it.
@@ -80,6 +83,7 @@ impl Options {
             priority: None,
             unique: None,
             ttl: None,
+            discover: true,
             implements: None,
             krate: parse_quote!(::taskq),
         };
@@ -161,6 +165,7 @@ impl Options {
                 }
             }
             "ttl" => self.ttl = written.text(errors, parse_duration),
+            "discover" => self.discover = written.truth(errors).unwrap_or(true),
             "implements" => self.implements = written.path(errors, "a path"),
             "crate" => {
                 if let Some(path) = written.path(errors, "a path") {
@@ -271,6 +276,18 @@ impl Written {
             );
         }
         number
+    }
+
+    /// The value as `true` or `false`.
+    fn truth(&self, errors: &mut Errors) -> Option<bool> {
+        let what = "`true` or `false`";
+        match self.literal(errors, what)? {
+            Lit::Bool(truth) => Some(truth.value),
+            other => {
+                self.refuse(errors, other, &format!("{what}, without quotes"));
+                None
+            }
+        }
     }
 
     /// The value as one literal.

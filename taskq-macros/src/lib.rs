@@ -42,6 +42,7 @@ use proc_macro::TokenStream;
 /// | `priority = "high"` | `low`, `normal`, `high`, `critical` | `normal` |
 /// | `unique`, `unique = "1h"` | an equal call is the same task: until done, or for a time | not unique |
 /// | `ttl = "1h"` | how long the outcome is kept | as the broker keeps outcomes |
+/// | `discover = false` | only a worker that names the task has it: `.task::<send_email>()` | `true` |
 /// | `implements = contracts::resize` | this is the body of a contract, see below | |
 /// | `crate = my_crate::taskq` | where the library is, for a crate that re-exports it | `::taskq` |
 ///
@@ -50,8 +51,8 @@ use proc_macro::TokenStream;
 /// A signature without a body, ending with a semicolon, is a contract: a crate of
 /// contracts lets producers call tasks whose code they do not link. The worker writes
 /// the body with `#[task(implements = contracts::resize)]`; a signature that differs
-/// does not compile, and the options are the contract's, except `retry_if`, which is the
-/// worker's.
+/// does not compile, and the options are the contract's, except `retry_if` and `discover`,
+/// which are the worker's.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::task(options.into(), &item.into()).into()

@@ -4,6 +4,7 @@
 // definitions of a reference the first counts.
 
 #[doc = "[client.md]: crate::guide::client"]
+#[doc = "[worker.md]: crate::guide::worker"]
 #[doc = ""]
 #[doc = include_str!("../../docs/tasks.md")]
 pub mod tasks {}
@@ -14,6 +15,7 @@ pub mod tasks {}
 pub mod client {}
 
 #[doc = "[client.md]: crate::guide::client"]
+#[doc = "[tasks.md]: crate::guide::tasks"]
 #[doc = ""]
 #[doc = include_str!("../../docs/worker.md")]
 pub mod worker {}

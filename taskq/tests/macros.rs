@@ -401,6 +401,73 @@ fn a_registration_tells_which_errors_are_retried() {
     assert!(registration::<to_uppercase>().retry_if.is_none());
 }
 
+/// The names of the tasks of a worker, here with one that is named.
+fn tasks_with<T: Task>() -> [Vec<&'static str>; 2] {
+    [false, true].map(|named| {
+        let mut worker = Worker::builder(Client::memory()).state(Greeting(""));
+        if named {
+            worker = worker.task::<T>();
+        }
+        let tasks = worker.build().unwrap().tasks();
+        tasks.iter().map(|task| task.name).collect()
+    })
+}
+
+#[tokio::test]
+async fn an_undiscovered_task_is_a_workers_that_names_it() {
+    #[task(discover = false)]
+    async fn hidden(n: u8) -> u8 {
+        n + 1
+    }
+    #[task(discover = true)]
+    async fn found() {}
+
+    let [discovered, named] = tasks_with::<hidden>();
+    assert!(!discovered.contains(&"hidden"));
+    assert!(named.contains(&"hidden"));
+    assert_eq!(named.len(), discovered.len() + 1);
+    assert!(discovered.contains(&"found"));
+
+    let client = Client::memory();
+    let worker = Worker::builder(client.clone())
+        .discover(false)
+        .task::<hidden>()
+        .build()
+        .unwrap();
+    tokio::spawn(worker.run_until(std::future::pending()));
+    let handle = hidden::enqueue(&client, 1).await.unwrap();
+    assert_eq!(handle.result().await.unwrap(), 2);
+}
+
+#[test]
+fn undiscovered_tasks_may_share_a_name() {
+    mod one {
+        #[taskq::task(name = "twin", discover = false)]
+        pub(super) async fn task() {}
+    }
+    mod other {
+        #[taskq::task(name = "twin", discover = false)]
+        pub(super) async fn task() {}
+    }
+
+    let [_, named] = tasks_with::<one::task>();
+    assert!(named.contains(&"twin"));
+    let [_, named] = tasks_with::<other::task>();
+    assert!(named.contains(&"twin"));
+}
+
+#[test]
+fn an_implementation_may_be_undiscovered() {
+    #[task(implements = contracts::nobody, discover = false)]
+    async fn somebody(n: u8) -> u8 {
+        n
+    }
+
+    let [discovered, named] = tasks_with::<somebody>();
+    assert!(!discovered.contains(&"nobody"));
+    assert!(named.contains(&"nobody"));
+}
+
 mod contracts {
     use taskq::prelude::*;
 
@@ -408,7 +475,7 @@ mod contracts {
     #[task(name = "images.resize", queue = "cpu", retries = 3)]
     pub async fn resize(url: String, width: u32) -> Result<String, TaskError>;
 
-    /// What no worker here implements.
+    /// What no worker here finds by itself.
     #[task]
     pub async fn nobody(n: u8) -> u8;
 }

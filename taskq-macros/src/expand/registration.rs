@@ -8,7 +8,8 @@ use crate::sig::Param;
 use crate::text;
 
 impl Expansion<'_> {
-    /// The registration, for the program's list and for `Task::REGISTRATION`.
+    /// The registration, for `Task::REGISTRATION` and, unless the author wants it named,
+    /// for the program's list.
     pub(super) fn registration(&self) -> TokenStream {
         let Self {
             ident,
@@ -24,6 +25,10 @@ impl Expansion<'_> {
         let blocking = self.item.sig.asyncness.is_none();
         let doc = text::first_paragraph(&self.item.attrs);
         let (predicate, retry_if) = self.retry_if();
+        let discovered = self
+            .options
+            .discover
+            .then(|| quote!(#krate::__register_task!(__TASKQ_REGISTRATION);));
         // On the user's function, so that `file!` and `line!` tell its place.
         let place = quote_spanned! {ident.span()=>
             file: ::core::file!(),
@@ -46,7 +51,7 @@ impl Expansion<'_> {
                 retry_if: #retry_if,
                 run: __taskq_run,
             };
-            #krate::__register_task!(__TASKQ_REGISTRATION);
+            #discovered
         }
     }
 

@@ -82,7 +82,11 @@ fn a_contract() {
 fn an_implementation_of_a_contract() {
     assert_expands(
         "implements",
-        quote!(implements = contracts::resize),
+        quote!(
+            implements = contracts::resize,
+            retry_if = is_transient,
+            discover = false
+        ),
         &quote! {
             async fn resize(url: String, db: State<Db>, width: u32) -> Result<Thumb, TaskError> {
                 todo!()

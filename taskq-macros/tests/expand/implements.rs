@@ -125,6 +125,7 @@ const _: () = {
             ),
         )
     }
+    const __TASKQ_RETRY_IF: fn(&__taskq::TaskError) -> ::core::primitive::bool = is_transient;
     const __TASKQ_REGISTRATION: __taskq::Registration = __taskq::Registration {
         name: <resize as ::taskq::Task>::NAME,
         params: &[
@@ -145,8 +146,7 @@ const _: () = {
         module: ::core::module_path!(),
         blocking: false,
         doc: "",
-        retry_if: ::core::option::Option::None,
+        retry_if: ::core::option::Option::Some(__TASKQ_RETRY_IF),
         run: __taskq_run,
     };
-    ::taskq::__register_task!(__TASKQ_REGISTRATION);
 };

@@ -19,7 +19,7 @@ fn is_transient(error: &TaskError) -> bool {
     true
 }
 
-#[task(retries = 3, retry_if = is_transient)]
+#[task(retries = 3, retry_if = is_transient, discover = false)]
 pub async fn with_the_workers(url: String) -> u32;
 
 fn main() {}

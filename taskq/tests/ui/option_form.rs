@@ -30,4 +30,13 @@ async fn quoted() {}
 #[task(retry_if = |error| true)]
 async fn closure() {}
 
+#[task(discover)]
+async fn no_answer() {}
+
+#[task(discover = "false")]
+async fn quoted_answer() {}
+
+#[task(discover = no)]
+async fn another_answer() {}
+
 fn main() {}

@@ -9,7 +9,7 @@ async fn typo() {}
 #[task(max_retries = 3, colour = "red")]
 async fn others() {}
 
-#[task(dead_line = "10m", retryif = is_transient)]
+#[task(dead_line = "10m", retryif = is_transient, discovered = false)]
 async fn newer() {}
 
 fn main() {
