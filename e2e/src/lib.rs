@@ -158,3 +158,23 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// Makes a test of each of these functions in each mode, on a system of its
+/// own.
+#[macro_export]
+macro_rules! in_every_mode {
+    ($($behaviour:ident),* $(,)?) => {
+        mod memory { $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $behaviour() { super::$behaviour($crate::Fixture::new(taskq::Mode::Memory)).await; }
+        )* }
+        mod core_nats { $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $behaviour() { super::$behaviour($crate::Fixture::new(taskq::Mode::Core)).await; }
+        )* }
+        mod jetstream { $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $behaviour() { super::$behaviour($crate::Fixture::new(taskq::Mode::JetStream)).await; }
+        )* }
+    };
+}

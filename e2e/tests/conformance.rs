@@ -14,28 +14,10 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt as _, TryStreamExt as _};
 use taskq::prelude::*;
 use taskq::{ErrorKind, FailureKind, Mode, OutcomeState, Status};
-use taskq_e2e::{Fixture, until};
+use taskq_e2e::{Fixture, in_every_mode, until};
 use tokio::sync::Semaphore;
 
-/// Runs every behaviour in every mode, each on a server of its own.
-macro_rules! conformance {
-    ($($behaviour:ident),* $(,)?) => {
-        mod memory { $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $behaviour() { super::$behaviour(super::Fixture::new(taskq::Mode::Memory)).await; }
-        )* }
-        mod core_nats { $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $behaviour() { super::$behaviour(super::Fixture::new(taskq::Mode::Core)).await; }
-        )* }
-        mod jetstream { $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $behaviour() { super::$behaviour(super::Fixture::new(taskq::Mode::JetStream)).await; }
-        )* }
-    };
-}
-
-conformance!(
+in_every_mode!(
     a_result_comes_back,
     arguments_bind_by_position_and_by_name,
     arguments_that_do_not_fit_fail_with_their_name,

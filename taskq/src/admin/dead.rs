@@ -107,7 +107,7 @@ pub enum Replay {
 pub async fn replay(client: &Client, letter: &DeadLetter, by: &str) -> Result<Replay> {
     let broker = &client.0.broker;
     let message = message(client, letter).await?;
-    let replay = match broker.status(&letter.id).await? {
+    let mut replay = match broker.status(&letter.id).await? {
         Status::Done(state) => match broker.outcome(&letter.id).await? {
             Some(outcome) if outcome.dead.is_none() => Replay::Ended(state),
             _ => Replay::Sent,
@@ -128,8 +128,8 @@ pub async fn replay(client: &Client, letter: &DeadLetter, by: &str) -> Result<Re
             lock: None,
             body: Bytes::from(message.encode()),
         };
-        match broker.publish(publication).await? {
-            Published::Accepted | Published::Replaced(_) | Published::Existing(_) => {}
+        if let Published::Existing(_) = broker.publish(publication).await? {
+            replay = Replay::AlreadySent;
         }
     }
     broker.remove_letter(letter).await?;

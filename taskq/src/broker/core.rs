@@ -135,12 +135,13 @@ impl Operate for Arc<Core> {
             if !query.follow {
                 return Ok(futures::stream::empty().boxed());
             }
-            let mut told = SelectAll::new();
-            for subject in self.names.events_in(&query.scope) {
-                let events = self.client.subscribe(subject).await;
-                told.push(events.map_err(|error| closed().with_source(error))?);
-            }
-            let events = told.filter_map(|message| ready(Event::decode(&message.payload).map(Ok)));
+            let subject = self.names.events_in(&query.scope);
+            let told = self.client.subscribe(subject).await;
+            let told = told.map_err(|error| closed().with_source(error))?;
+            let events = told.filter_map(move |message| {
+                let event = Event::decode(&message.payload);
+                ready(event.filter(|event| query.scope.has(event)).map(Ok))
+            });
             Ok(events.boxed())
         })
     }

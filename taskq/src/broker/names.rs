@@ -152,9 +152,18 @@ impl Namespace {
 
     /// The queue of a plan's subject.
     pub(super) fn parse_plan<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        self.queue_after(".plan.", subject)
+    }
+
+    /// The queue of the subject of what has fallen due.
+    pub(super) fn parse_due<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        self.queue_after(".due.", subject)
+    }
+
+    fn queue_after<'a>(&self, kind: &str, subject: &'a str) -> Option<&'a str> {
         let rest = subject
             .strip_prefix(self.root.as_str())?
-            .strip_prefix(".plan.")?;
+            .strip_prefix(kind)?;
         rest.split('.').next()
     }
 
@@ -251,22 +260,21 @@ impl Namespace {
         )
     }
 
-    /// The subjects of the events in a scope.
-    pub(super) fn events_in(&self, scope: &EventScope) -> Vec<String> {
+    /// The subjects of the events in a scope, and where it has several
+    /// kinds, of more than those.
+    pub(super) fn events_in(&self, scope: &EventScope) -> String {
         let part = |text: Option<&str>| text.map_or("*".to_owned(), token);
-        let rest = format!(
-            "{}.{}.{}",
+        let kind = match scope.kinds.as_slice() {
+            [kind] => kind.as_str(),
+            _ => "*",
+        };
+        format!(
+            "{}.event.{kind}.{}.{}.{}",
+            self.root,
             part(scope.queue.as_deref()),
             part(scope.task.as_deref()),
             part(scope.id.as_ref().map(TaskId::as_str)),
-        );
-        if scope.kinds.is_empty() {
-            return vec![format!("{}.event.*.{rest}", self.root)];
-        }
-        let kinds = scope.kinds.iter();
-        kinds
-            .map(|kind| format!("{}.event.{kind}.{rest}", self.root))
-            .collect()
+        )
     }
 
     /// The subjects of dead letters.

@@ -48,6 +48,8 @@ pub(crate) enum Cancelling {
     Unknown,
     /// It has ended.
     Ended(State),
+    /// It has ended as was wished.
+    Done,
     /// No worker has it; it can be ended here.
     Idle(Task),
     /// A worker has it, or had it; it will act upon the wish.

@@ -30,7 +30,16 @@ impl Waiters {
         id: &TaskId,
         keep: Option<Box<dyn Send + Sync>>,
     ) -> Expected {
-        let slot = Arc::clone(self.lock().entry(id.clone()).or_default());
+        let slot = {
+            let mut waiters = self.lock();
+            let slot = waiters.entry(id.clone()).or_default();
+            // What came to an earlier waiter may be true no longer: a dead
+            // letter that is sent again has another outcome under its id.
+            if slot.outcome.get().is_some() {
+                *slot = Arc::default();
+            }
+            Arc::clone(slot)
+        };
         Expected {
             id: id.clone(),
             slot,
@@ -97,8 +106,11 @@ impl Expected {
 impl Drop for Expected {
     fn drop(&mut self) {
         let mut waiters = self.waiters.lock();
+        let own = waiters
+            .get(&self.id)
+            .is_some_and(|slot| Arc::ptr_eq(slot, &self.slot));
         // The map's own and this one.
-        if Arc::strong_count(&self.slot) == 2 {
+        if own && Arc::strong_count(&self.slot) == 2 {
             waiters.remove(&self.id);
         }
     }

@@ -15,7 +15,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cancellation {
-    /// No worker had the task: it is cancelled, and will not run.
+    /// The task is cancelled: its outcome says so. One that no worker had
+    /// will not run.
     Cancelled,
     /// A worker has the task, or had it when it died. It is told to stop,
     /// and the outcome says what came first. The wish is kept: should the
@@ -110,6 +111,8 @@ impl Client {
                 ));
             }
             Cancelling::Ended(state) => return Ok(Cancellation::TooLate(state)),
+            // A worker was quicker to act upon it than this was to look.
+            Cancelling::Done => return Ok(Cancellation::Cancelled),
             Cancelling::Idle(task) => (task, true),
             Cancelling::Held(task) => (task, false),
         };

@@ -32,6 +32,10 @@ pub(crate) struct Start {
     pub(crate) delivery: u32,
     pub(crate) worker: String,
     pub(crate) at: Timestamp,
+    /// Whether no other message ran there that was under suspicion, so that
+    /// a crash is this one's.
+    #[serde(default)]
+    pub(crate) alone: bool,
 }
 
 impl Journal {
@@ -55,12 +59,20 @@ impl Journal {
     }
 
     /// Notes that a delivery is about to start.
-    pub(crate) fn start(&mut self, delivery: u32, worker: &str, at: Timestamp) {
+    pub(crate) fn start(&mut self, delivery: u32, worker: &str, at: Timestamp, alone: bool) {
         self.starts.push(Start {
             delivery,
             worker: worker.to_owned(),
             at,
+            alone,
         });
+    }
+
+    /// Notes that another message under suspicion runs beside the last start.
+    pub(crate) fn join(&mut self) {
+        if let Some(start) = self.starts.last_mut() {
+            start.alone = false;
+        }
     }
 
     /// Notes that a delivery was no attempt.
@@ -89,7 +101,7 @@ mod tests {
         let mut journal = Journal::default().for_base(3);
         assert_eq!(journal.attempt(1), 3);
         assert_eq!(journal.attempt(2), 4);
-        journal.start(2, "w", Timestamp::from_millis(0));
+        journal.start(2, "w", Timestamp::from_millis(0), false);
         journal.refund(2);
         assert_eq!(journal.attempt(3), 4);
         assert!(journal.starts.is_empty());

@@ -41,12 +41,20 @@ pub(crate) enum Admission {
     Quarantine,
 }
 
+/// Whatever is known of the circumstances, so many times the crashes that are
+/// allowed are too many.
+const BEYOND_DOUBT: u32 = 3;
+
 /// Decides whether a delivery runs.
 ///
 /// A delivery whose start was written down and that neither ended nor was
 /// handed back is a crash. Of the first delivery no start is written, so the
 /// first crash counts when the later ones are known: a message that was
 /// merely in the hands of a dying worker is not put in quarantine.
+///
+/// A worker that dies takes all with it that it runs, and one of them may be
+/// the cause. So before its last chance a message is suspect: it runs alone
+/// among its like, and what happens then is its doing.
 pub(crate) fn admit(facts: &Facts<'_>) -> Admission {
     if facts.ended {
         return Admission::Ended;
@@ -56,19 +64,24 @@ pub(crate) fn admit(facts: &Facts<'_>) -> Admission {
     }
     let attempt = facts.journal.attempt(facts.delivery);
     let earlier = attempt.saturating_sub(facts.journal.base);
-    let known = u32::try_from(facts.journal.starts.len()).unwrap_or(u32::MAX);
-    if facts.max_crashes > 0
-        && earlier >= facts.max_crashes
-        && known.saturating_add(1) >= facts.max_crashes
-    {
-        return Admission::Quarantine;
+    let starts = &facts.journal.starts;
+    let known = u32::try_from(starts.len()).unwrap_or(u32::MAX);
+    let most = facts.max_crashes;
+    if most > 0 && earlier >= most {
+        let was_alone = most == 1 || starts.last().is_some_and(|start| start.alone);
+        if (known.saturating_add(1) >= most && was_alone)
+            || known >= most.saturating_mul(BEYOND_DOUBT)
+        {
+            return Admission::Quarantine;
+        }
     }
     if facts.deadline.is_some_and(|deadline| deadline <= facts.now) {
         return Admission::Expire;
     }
+    let last_chance = earlier.saturating_add(1) >= most && known.saturating_add(2) >= most;
     Admission::Run {
         attempt,
-        suspect: known > 0 && facts.max_crashes > 0,
+        suspect: most > 1 && earlier > 0 && last_chance,
     }
 }
 
@@ -89,22 +102,43 @@ mod tests {
         }
     }
 
+    fn run(attempt: u32, suspect: bool) -> Admission {
+        Admission::Run { attempt, suspect }
+    }
+
     /// What becomes of a message whose workers die `deaths` times in a row.
     fn after_deaths(deaths: u32) -> Admission {
         let mut journal = Journal::default().for_base(1);
         for delivery in 2..=deaths {
-            journal.start(delivery, "w", Timestamp::from_millis(0));
+            let alone = admit(&facts(&journal, delivery)) == run(delivery, true);
+            journal.start(delivery, "w", Timestamp::from_millis(0), alone);
         }
         admit(&facts(&journal, deaths + 1))
     }
 
     #[test]
     fn the_third_death_puts_a_message_in_quarantine() {
-        let run = |attempt, suspect| Admission::Run { attempt, suspect };
         assert_eq!(after_deaths(0), run(1, false));
         assert_eq!(after_deaths(1), run(2, false));
         assert_eq!(after_deaths(2), run(3, true));
         assert_eq!(after_deaths(3), Admission::Quarantine);
+    }
+
+    #[test]
+    fn a_death_in_company_is_no_proof_but_many_are() {
+        let mut journal = Journal::default().for_base(1);
+        let mut delivery = 1;
+        loop {
+            let admission = admit(&facts(&journal, delivery));
+            if admission == Admission::Quarantine {
+                break;
+            }
+            if delivery > 1 {
+                journal.start(delivery, "w", Timestamp::from_millis(0), false);
+            }
+            delivery += 1;
+        }
+        assert_eq!(journal.starts.len(), 9);
     }
 
     #[test]
@@ -154,7 +188,8 @@ mod tests {
                 }
                 prop_assert!(crashes <= most);
                 if delivery > 1 {
-                    journal.start(delivery, "w", Timestamp::from_millis(0));
+                    let alone = matches!(admission, Admission::Run { suspect: true, .. });
+                    journal.start(delivery, "w", Timestamp::from_millis(0), alone);
                 }
                 match end {
                     // Handed back.

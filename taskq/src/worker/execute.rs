@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use tower::ServiceExt as _;
 
 use super::middleware::{Execution, TaskService, TaskValue, run, unwrap_error};
 use super::panics;
+use super::suspects::Suspects;
 use super::voice::Speaker;
 use super::wishes::Wishes;
 use super::{Limits, WorkerStats};
@@ -41,8 +42,8 @@ pub(super) struct Executor {
     pub(super) speaker: Arc<Speaker>,
     /// Who does not want which task to go on.
     pub(super) wishes: Wishes,
-    /// Whether a message runs that may have killed a worker.
-    pub(super) suspect_runs: AtomicBool,
+    /// The messages that run here and may have killed a worker.
+    pub(super) suspects: Suspects,
     /// What runs now, by lease.
     pub(super) active: Mutex<HashMap<u64, Active>>,
 }
@@ -165,16 +166,25 @@ impl Executor {
         };
         // A message that may have killed a worker runs alone among its like,
         // so that the next death tells which of them it was.
-        let alone = suspect.then(|| SuspectSlot::take(&self.suspect_runs));
-        if let Some(None) = alone {
-            return self.release(incoming, SUSPECT_PAUSE);
-        }
+        let place = match suspect {
+            false => None,
+            true => match self.suspects.enter(self, &incoming).await {
+                Some(place) => Some(place),
+                None => return self.release(incoming, SUSPECT_PAUSE),
+            },
+        };
         let receipt = &incoming.delivery.receipt;
         if receipt.deliveries > 1 {
             let at = self.client.0.broker.now();
-            incoming.journal.start(receipt.deliveries, &self.worker, at);
+            let alone = place.as_ref().is_some_and(|place| place.alone);
+            incoming
+                .journal
+                .start(receipt.deliveries, &self.worker, at, alone);
             if !self.write_journal(&incoming).await {
                 return self.forget(incoming.delivery);
+            }
+            if let Some(place) = &place {
+                place.written(&incoming.journal);
             }
         }
         if let Some(name) = incoming.message.labels.get(labels::PAYLOAD) {
@@ -348,21 +358,6 @@ impl Executor {
                 .map(|TaskValue(value)| value)
                 .map_err(unwrap_error),
         }
-    }
-}
-
-/// The one place for a message that may have killed a worker.
-struct SuspectSlot<'a>(&'a AtomicBool);
-
-impl<'a> SuspectSlot<'a> {
-    fn take(taken: &'a AtomicBool) -> Option<Self> {
-        (!taken.swap(true, Ordering::AcqRel)).then_some(Self(taken))
-    }
-}
-
-impl Drop for SuspectSlot<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
     }
 }
 

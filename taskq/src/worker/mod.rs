@@ -12,6 +12,7 @@ mod presence;
 mod record;
 mod slots;
 mod stats;
+mod suspects;
 mod voice;
 mod wishes;
 
@@ -24,6 +25,7 @@ pub use stats::{WorkerState, WorkerStats};
 
 use self::execute::Executor;
 use self::slots::Slots;
+use self::suspects::Suspects;
 use self::voice::Speaker;
 use self::wishes::Wishes;
 use crate::broker::{Consumer, Subscription};
@@ -192,7 +194,7 @@ impl Worker {
             stats: self.stats.clone(),
             limits: self.limits,
             wishes: Wishes::default(),
-            suspect_runs: std::sync::atomic::AtomicBool::new(false),
+            suspects: Suspects::default(),
             active: std::sync::Mutex::default(),
         });
         let slots = Arc::new(Slots::new(self.concurrency));

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
-use futures::stream::{self, BoxStream, StreamExt as _};
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::JetStream;
 use crate::broker::names::Namespace;
 use crate::broker::{EventQuery, EventScope};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::message::{Event, EventKind, Outcome};
 use crate::time::Timestamp;
 
@@ -23,8 +25,9 @@ use crate::time::Timestamp;
 /// dropped.
 const MOST_WAITING: usize = 8192;
 
-/// What was there when reading began may have been removed since; then the
-/// end shows by silence.
+/// How many messages are read at once.
+const BATCH: usize = 256;
+/// How long the server may take for the next one.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Writes events to the connection, behind whoever tells them.
@@ -64,12 +67,19 @@ impl JetStream {
         let scope = Arc::new(query.scope.clone());
         let told = self
             .read(names.events_stream(), names.events_in(&scope), &query)
-            .await?
-            .filter_map(|message| async move {
-                match message {
+            .await?;
+        let told_scope = Arc::clone(&scope);
+        let told = told
+            .filter_map(move |message| {
+                let event = match message {
                     Ok(body) => Event::decode(&body).map(Ok),
                     Err(error) => Some(Err(error)),
-                }
+                };
+                let wanted = event.filter(|event| match event {
+                    Ok(event) => told_scope.has(event),
+                    Err(_) => true,
+                });
+                std::future::ready(wanted)
             })
             .boxed();
         if !scope.includes_ends() {
@@ -80,7 +90,7 @@ impl JetStream {
             None => names.done_all(),
         };
         let ends = self
-            .read(names.done_stream(), vec![ends], &query)
+            .read(names.done_stream(), ends, &query)
             .await?
             .flat_map(move |message| {
                 let events = match message {
@@ -103,28 +113,30 @@ impl JetStream {
     }
 
     /// The bodies of a stream's messages.
-    pub(super) async fn read(
+    async fn read(
         &self,
         stream: String,
-        subjects: Vec<String>,
+        subject: String,
         query: &EventQuery,
-    ) -> Result<BoxStream<'static, Result<bytes::Bytes>>> {
-        let messages = self.read_stored(stream, subjects, query).await?;
-        Ok(messages
-            .map(|message| message.map(|(_, body)| body))
-            .boxed())
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        if query.follow {
+            return self.read_on(stream, subject, query.since).await;
+        }
+        let since = query.since.unwrap_or_else(|| self.clock.now());
+        let past = self.read_past(stream, subject, since)?;
+        Ok(past.map(|message| message.map(|(_, body)| body)).boxed())
     }
 
-    /// The places and bodies of a stream's messages, in order.
-    pub(super) async fn read_stored(
+    /// What is in a stream since a moment, and what will be.
+    async fn read_on(
         &self,
         stream: String,
-        subjects: Vec<String>,
-        query: &EventQuery,
-    ) -> Result<BoxStream<'static, Result<(u64, bytes::Bytes)>>> {
+        subject: String,
+        since: Option<Timestamp>,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let failed = {
             let stream = stream.clone();
-            move |error: crate::error::BoxError| {
+            move |error: BoxError| {
                 Error::new(
                     ErrorKind::Unavailable,
                     format!("reading stream {stream} failed: {error}"),
@@ -132,7 +144,7 @@ impl JetStream {
                 .with_source(error)
             }
         };
-        let deliver_policy = match query.since {
+        let deliver_policy = match since {
             Some(since) => DeliverPolicy::ByStartTime {
                 start_time: async_nats::datetime::parse_rfc3339(&since.to_string())
                     .map_err(&failed)?,
@@ -140,7 +152,7 @@ impl JetStream {
             None => DeliverPolicy::New,
         };
         let config = pull::OrderedConfig {
-            filter_subjects: subjects,
+            filter_subject: subject,
             deliver_policy,
             ..Default::default()
         };
@@ -150,36 +162,101 @@ impl JetStream {
             .create_consumer_on_stream(config, &stream)
             .await
             .map_err(|error| failed(error.into()))?;
-        if consumer.cached_info().num_pending == 0 && !query.follow {
-            return Ok(stream::empty().boxed());
-        }
         let messages = consumer
             .messages()
             .await
             .map_err(|error| failed(error.into()))?;
-        let messages = messages.map(move |message| match message {
-            Ok(message) => {
-                let (sequence, left) = message
-                    .info()
-                    .map_or((0, 0), |info| (info.stream_sequence, info.pending));
-                Ok((sequence, message.message.payload, left))
-            }
+        let bodies = messages.map(move |message| match message {
+            Ok(message) => Ok(message.message.payload),
             Err(error) => Err(failed(error.into())),
         });
-        let body = |(sequence, body, _)| (sequence, body);
-        if query.follow {
-            return Ok(messages.map(move |message| message.map(body)).boxed());
-        }
-        // What comes while this is read is not waited for.
-        let to_the_end = stream::unfold(Some(messages), |messages| async {
-            let mut messages = messages?;
-            let next = tokio::time::timeout(SILENCE, messages.next());
-            let message = next.await.ok()??;
-            let over = matches!(message, Ok((_, _, 0)));
-            Some((message, (!over).then_some(messages)))
-        });
-        Ok(to_the_end.map(move |message| message.map(body)).boxed())
+        Ok(bodies.boxed())
     }
+
+    /// What is in a stream since a moment: each message's place and body, in
+    /// order. Read in batches and without a consumer, so nothing is left
+    /// behind on the server.
+    pub(super) fn read_past(
+        &self,
+        stream: String,
+        subject: String,
+        since: Timestamp,
+    ) -> Result<BoxStream<'static, Result<(u64, Bytes)>>> {
+        let broker = self.me()?;
+        let from = match since.as_millis() {
+            ..=0 => json!({ "seq": 1 }),
+            _ => json!({ "start_time": since.to_string() }),
+        };
+        let batches = stream::try_unfold(Some(from), move |from| {
+            let (broker, stream, subject) = (Arc::clone(&broker), stream.clone(), subject.clone());
+            async move {
+                let Some(mut query) = from else {
+                    return Ok::<_, Error>(None);
+                };
+                query["batch"] = BATCH.into();
+                query["next_by_subj"] = subject.into();
+                let batch = broker.read_batch(&stream, &query).await?;
+                let next = batch.next.map(|sequence| json!({ "seq": sequence }));
+                Ok(Some((stream::iter(batch.messages).map(Ok), next)))
+            }
+        });
+        Ok(batches.try_flatten().boxed())
+    }
+
+    async fn read_batch(&self, stream: &str, query: &serde_json::Value) -> Result<Batch> {
+        let failed = |why: &dyn std::fmt::Display| {
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("reading stream {stream} failed: {why}"),
+            )
+        };
+        let inbox = self.client.new_inbox();
+        let mut answers = self
+            .client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|error| failed(&error))?;
+        let request = format!("$JS.API.DIRECT.GET.{stream}");
+        self.client
+            .publish_with_reply(request, inbox, query.to_string().into())
+            .await
+            .map_err(|error| failed(&error))?;
+        let mut batch = Batch {
+            messages: Vec::new(),
+            next: None,
+        };
+        loop {
+            let answer = tokio::time::timeout(SILENCE, answers.next()).await;
+            let Ok(Some(answer)) = answer else {
+                return Err(failed(&"no answer"));
+            };
+            if let Some(status) = answer.status {
+                // Nothing more: the end of the batch, or nothing to give.
+                return match status.as_u16() {
+                    204 | 404 => Ok(batch),
+                    503 => Err(failed(&"no such stream, or no leader for it now")),
+                    _ => Err(failed(&answer.description.as_deref().unwrap_or("refused"))),
+                };
+            }
+            let number = |name: &str| -> Option<u64> {
+                let headers = answer.headers.as_ref()?;
+                headers.get(name)?.as_str().parse().ok()
+            };
+            let Some(sequence) = number("Nats-Sequence") else {
+                return Err(failed(&"an answer without its place"));
+            };
+            let left = number("Nats-Num-Pending").unwrap_or(0);
+            batch.next = (left > 0).then_some(sequence + 1);
+            batch.messages.push((sequence, answer.payload));
+        }
+    }
+}
+
+/// Some messages of a stream.
+struct Batch {
+    messages: Vec<(u64, Bytes)>,
+    /// Where to go on; none at the end.
+    next: Option<u64>,
 }
 
 /// Two streams of events as one, by their times. Each is nearly in order.

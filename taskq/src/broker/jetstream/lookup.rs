@@ -149,16 +149,53 @@ impl JetStream {
             }
             let names = &self.layout.names;
             let plan = names.plan_stream();
-            for subject in [names.plan_of_id(id), names.due_of_id(id)] {
-                if self.first(&plan, &subject).await?.is_some() {
-                    return Ok(Status::Scheduled);
-                }
+            if self.first(&plan, &names.plan_of_id(id)).await?.is_some() {
+                return Ok(Status::Scheduled);
             }
             if let Some(status) = self.find_in_queues(id).await? {
                 return Ok(status);
             }
+            if self.is_between(id).await? {
+                return Ok(Status::Scheduled);
+            }
         }
         Ok(Status::Unknown)
+    }
+
+    /// Whether a message has fallen due and is not in its queue yet. What
+    /// its queue has taken stays in the plan for a while, and is not it.
+    pub(super) async fn is_between(&self, id: &TaskId) -> Result<bool> {
+        #[derive(Deserialize)]
+        struct Info {
+            #[serde(default)]
+            sources: Vec<Source>,
+        }
+        #[derive(Deserialize)]
+        struct Source {
+            #[serde(default)]
+            lag: u64,
+        }
+        let names = &self.layout.names;
+        let due = self
+            .first(&names.plan_stream(), &names.due_of_id(id))
+            .await?;
+        let Some(queue) = due.as_ref().and_then(|due| names.parse_due(&due.subject)) else {
+            return Ok(false);
+        };
+        let subject = format!("$JS.API.STREAM.INFO.{}", names.queue_stream(queue));
+        let answer = self
+            .client
+            .request(subject, "".into())
+            .await
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    format!("asking for the state of queue {queue} failed: {error}"),
+                )
+                .with_source(error)
+            })?;
+        let info: Option<Info> = serde_json::from_slice(&answer.payload).ok();
+        Ok(info.is_some_and(|info| info.sources.iter().any(|source| source.lag > 0)))
     }
 
     async fn find_in_queues(&self, id: &TaskId) -> Result<Option<Status>> {

@@ -1,5 +1,7 @@
 //! Operators' verbs, and callers' second thoughts.
 
+use std::time::Duration;
+
 use async_nats::{HeaderMap, header};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
@@ -9,7 +11,7 @@ use super::layout::KEEP_OUTCOMES;
 use super::publish::ttl;
 use crate::broker::{Cancelling, EventQuery, LetterQuery, Operate, Place, Record, Task};
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{CancelRequest, DeadLetter, Event, TaskId};
+use crate::message::{CancelRequest, DeadLetter, Event, State, TaskId};
 use crate::time::Timestamp;
 
 impl Operate for JetStream {
@@ -107,7 +109,7 @@ impl JetStream {
         let plan = names.plan_stream();
         // A message moves on while we look: from the plan to the queue, and
         // out of it.
-        for _ in 0..3 {
+        for _ in 0..8 {
             if let Some(stored) = self.first(&plan, &names.plan_of_id(id)).await? {
                 let parts = names.parse_plan(&stored.subject);
                 let queue = parts.unwrap_or_default().to_owned();
@@ -121,10 +123,6 @@ impl JetStream {
                     },
                 }));
             }
-            if self.first(&plan, &names.due_of_id(id)).await?.is_some() {
-                // On its way to the queue; it is there in a moment.
-                continue;
-            }
             if let Some((task, delivered)) = self.find_message(id).await? {
                 return Ok(if delivered {
                     Cancelling::Held(task)
@@ -133,8 +131,16 @@ impl JetStream {
                 });
             }
             if let Some(outcome) = self.find_outcome(id).await? {
-                return Ok(Cancelling::Ended(outcome.state));
+                return Ok(match outcome.state {
+                    State::Cancelled => Cancelling::Done,
+                    state => Cancelling::Ended(state),
+                });
             }
+            if !self.is_between(id).await? {
+                break;
+            }
+            // On its way to the queue; it is there in a moment.
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(Cancelling::Unknown)
     }
@@ -224,14 +230,12 @@ impl JetStream {
     ) -> Result<BoxStream<'static, Result<DeadLetter>>> {
         self.layout.ensure_shared().await?;
         let names = &self.layout.names;
-        let all = EventQuery {
-            since: Some(Timestamp::from_millis(0)),
-            ..EventQuery::default()
-        };
         let reason = query.reason;
-        let letters = self
-            .read_stored(names.dead_stream(), vec![names.letters(&query)], &all)
-            .await?;
+        let letters = self.read_past(
+            names.dead_stream(),
+            names.letters(&query),
+            Timestamp::from_millis(0),
+        )?;
         Ok(letters
             .filter_map(move |message| {
                 let letter = message.and_then(|(sequence, body)| {
