@@ -31,6 +31,7 @@ in_every_mode!(
     cancelling_what_has_ended_is_too_late,
     a_task_past_its_deadline_expires_without_a_run,
     a_running_task_is_stopped_at_its_deadline,
+    a_batch_is_sent_all_or_none,
     a_conflict_is_refused_if_the_sender_wants_that,
     a_conflict_replaces_the_other_if_the_sender_wants_that,
     a_predicate_says_which_errors_are_retried,
@@ -331,6 +332,54 @@ async fn a_running_task_is_stopped_at_its_deadline(system: Fixture) {
     assert_eq!(error.kind(), ErrorKind::TaskFailed);
     assert_eq!(error.failure().unwrap().kind, FailureKind::Deadline);
     assert_eq!(runs(&key), 1, "no time is left for another attempt");
+}
+
+async fn a_batch_is_sent_all_or_none(system: Fixture) {
+    let client = system.client().await;
+    let batch = |from: u32, to: u32| {
+        let key = key(&system, "batch");
+        (from..to).map(move |n| note::call(format!("{key}-{n}")).id(format!("batch-{n}")))
+    };
+    let sent = client.enqueue_atomic(batch(0, 500)).await;
+    if system.mode() == Mode::Core {
+        assert_eq!(sent.unwrap_err().kind(), ErrorKind::Unsupported);
+        return;
+    }
+    let handles = sent.unwrap();
+    assert_eq!(client.queues().await.unwrap()[0].pending, 500);
+    // One that is there keeps all others out.
+    let error = client.enqueue_atomic(batch(499, 600)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Duplicate);
+    assert_eq!(client.queues().await.unwrap()[0].pending, 500);
+    // The same again is the same.
+    let again = client.enqueue_atomic(batch(0, 500)).await.unwrap();
+    assert!(again.iter().all(taskq::TaskHandle::is_existing));
+    let _worker = system.worker().await;
+    for handle in &handles {
+        assert_eq!(handle.result().await.unwrap(), 1);
+    }
+    let again = client.enqueue_atomic(batch(0, 500)).await.unwrap();
+    assert!(again[0].is_existing(), "though they have ended");
+    for (calls, told) in [
+        (
+            vec![note::call("a").queue("b"), note::call("a")],
+            "another queue",
+        ),
+        (vec![note::call("a").delay(1.hour())], "put off"),
+        (vec![note::call("a").unique()], "unique"),
+        ((0..1001).map(|_| note::call("a")).collect(), "too many"),
+    ] {
+        let error = client.enqueue_atomic(calls).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    assert!(
+        client
+            .enqueue_atomic(Vec::<taskq::Call<note>>::new())
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 async fn a_conflict_is_refused_if_the_sender_wants_that(system: Fixture) {

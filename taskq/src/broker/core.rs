@@ -283,6 +283,10 @@ impl Broker for Arc<Core> {
         Box::pin(self.send(publication))
     }
 
+    fn publish_all<'a>(&'a self, _: &'a [Publication]) -> BoxFuture<'a, Result<bool>> {
+        ready(Err(unsupported("sending tasks at once", "all or none"))).boxed()
+    }
+
     fn outcome<'a>(&'a self, _: &'a TaskId) -> BoxFuture<'a, Result<Option<Outcome>>> {
         ready(Ok(None)).boxed()
     }

@@ -127,6 +127,10 @@ pub(crate) trait Broker: Operate + Send + Sync + fmt::Debug + 'static {
     /// Sends a message; Ok when the broker has it.
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Published>>;
 
+    /// Sends messages of one queue, all or none; Ok when the broker has them,
+    /// and true if it had them all before.
+    fn publish_all<'a>(&'a self, batch: &'a [Publication]) -> BoxFuture<'a, Result<bool>>;
+
     /// The recorded outcome, if there is one by now.
     fn outcome<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Option<Outcome>>>;
 

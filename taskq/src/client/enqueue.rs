@@ -209,7 +209,77 @@ impl Client {
     }
 }
 
+/// The most calls that are sent all or none: the server's own limit.
+const LARGEST_BATCH: usize = 1000;
+
 impl Client {
+    pub(super) async fn send_atomic<T: Returns>(
+        &self,
+        calls: impl IntoIterator<Item = Call<T>>,
+    ) -> Result<Vec<TaskHandle<T::Output>>> {
+        let outgoing: Vec<Outgoing> = calls
+            .into_iter()
+            .map(|call| self.prepare(*call.parts?))
+            .collect::<Result<_>>()?;
+        if outgoing.len() > LARGEST_BATCH {
+            return Err(Error::invalid(format!(
+                "{} calls are too many to send at once; send {LARGEST_BATCH} at most, or use \
+                 enqueue_many",
+                outgoing.len()
+            )));
+        }
+        let mut batch = Vec::with_capacity(outgoing.len());
+        let mut expected = Vec::with_capacity(outgoing.len());
+        let mut told = Vec::new();
+        for Outgoing {
+            publication,
+            payload,
+            message,
+            ..
+        } in outgoing
+        {
+            let odd = if publication.due.is_some() {
+                Some("is put off")
+            } else if publication.lock.is_some() {
+                Some("is unique")
+            } else if payload.is_some() {
+                Some("is larger than a message")
+            } else if batch
+                .first()
+                .is_some_and(|first: &Publication| first.queue != publication.queue)
+            {
+                Some("is of another queue")
+            } else {
+                None
+            };
+            if let Some(odd) = odd {
+                return Err(Error::invalid(format!(
+                    "task {} ({}) {odd}, so it cannot be sent at once with others; use \
+                     enqueue_many",
+                    publication.id, publication.task
+                )));
+            }
+            expected.push(match self.0.results {
+                true => Some(self.0.broker.expect(&publication.id).await?),
+                false => None,
+            });
+            told.extend(message);
+            batch.push(publication);
+        }
+        let sent = self.0.broker.publish_all(&batch).await;
+        for message in &told {
+            for hook in &self.0.hooks {
+                hook.after(message, sent.as_ref().map(|_| &message.id));
+            }
+        }
+        let existing = sent?;
+        let handles = batch.into_iter().zip(expected).map(|(sent, expected)| {
+            let expected = expected.filter(|_| !existing);
+            TaskHandle::new(self.clone(), sent.id, expected, existing)
+        });
+        Ok(handles.collect())
+    }
+
     /// Cancels the task whose place another has taken. The other is accepted
     /// whatever becomes of this.
     async fn dismiss(&self, other: TaskId, id: &TaskId) {

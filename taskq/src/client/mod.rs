@@ -142,6 +142,39 @@ impl Client {
             .buffered(BULK_WINDOW)
     }
 
+    /// Sends up to 1000 calls of one queue, all or none: when this is Ok, all
+    /// are accepted; when it is an error, none is (but for
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), where
+    /// nobody knows: send them again under their ids). Nobody sees some of
+    /// them and not the rest, whatever becomes of this process.
+    ///
+    /// Calls with chosen [`id`](Call::id)s can be sent again: when all of
+    /// them are tasks already, their handles are given.
+    ///
+    /// ```no_run
+    /// # use taskq::prelude::*;
+    /// # #[task] async fn ship(order: u64) {}
+    /// # async fn f(client: Client) -> taskq::Result<()> {
+    /// let calls = (0..100).map(|order| ship::call(order).id(format!("ship-{order}")));
+    /// let handles = client.enqueue_atomic(calls).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for more than 1000
+    /// calls, calls of several queues, and calls that are put off, unique or
+    /// larger than a message;
+    /// [`ErrorKind::Duplicate`](crate::ErrorKind::Duplicate) when some are
+    /// tasks already; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported)
+    /// in core mode.
+    pub async fn enqueue_atomic<T, I>(&self, calls: I) -> Result<Vec<TaskHandle<T::Output>>>
+    where
+        T: Returns,
+        I: IntoIterator<Item = Call<T>>,
+    {
+        self.send_atomic(calls).await
+    }
+
     #[cfg(feature = "worker")]
     pub(crate) fn new_id(&self) -> TaskId {
         self.0.ids.next()

@@ -190,6 +190,7 @@ impl Layout {
             retention: stream::RetentionPolicy::WorkQueue,
             // So that a backlog cap refuses instead of forgetting.
             discard: stream::DiscardPolicy::New,
+            allow_atomic_publish: true,
             sources: Some(vec![stream::Source {
                 name: self.names.plan_stream(),
                 subject_transforms: vec![stream::SubjectTransform {

@@ -1,5 +1,6 @@
 //! The transport that keeps: JetStream.
 
+mod batch;
 mod clock;
 mod depth;
 pub(super) mod events;
@@ -182,6 +183,10 @@ impl Broker for JetStream {
 
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Published>> {
         Box::pin(self.publish_message(publication))
+    }
+
+    fn publish_all<'a>(&'a self, batch: &'a [Publication]) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(self.publish_batch(batch))
     }
 
     fn outcome<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Option<Outcome>>> {

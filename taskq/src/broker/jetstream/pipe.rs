@@ -340,8 +340,9 @@ fn read_ack(ack: &Message) -> Answer {
     if ack.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(Refusal::NobodyThere);
     }
-    // So does the server begin when nothing is wrong.
-    if ack.payload.starts_with(br#"{"stream":"#) {
+    // So does the server begin when nothing is wrong; the first message of a
+    // batch it answers with nothing at all.
+    if ack.payload.starts_with(br#"{"stream":"#) || ack.payload.is_empty() {
         return Ok(());
     }
     match serde_json::from_slice::<PubAck>(&ack.payload) {

@@ -20,7 +20,7 @@ use super::{
     Broker, Consumer, Deliveries, Delivery, Expected, History, Leases, Mode, Publication,
     Published, Pulse, QueueDepth, Receipt, Record, Settlement, Settler, Status, Subscription,
 };
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::{CancelRequest, DeadLetter, Event, Journal, Outcome, TaskId};
 use crate::time::Timestamp;
 
@@ -300,6 +300,27 @@ impl Broker for Arc<Memory> {
 
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Published>> {
         ready(Ok(self.accept(publication))).boxed()
+    }
+
+    fn publish_all<'a>(&'a self, batch: &'a [Publication]) -> BoxFuture<'a, Result<bool>> {
+        let now = Timestamp::now();
+        let mut store = self.store();
+        let known = batch.iter().filter(|it| store.knows(&it.id, now)).count();
+        if known > 0 && known < batch.len() {
+            let error = Error::new(
+                ErrorKind::Duplicate,
+                "the tasks are refused, and none is sent: one of their ids is a task already",
+            );
+            return ready(Err(error)).boxed();
+        }
+        if known == 0 {
+            for publication in batch {
+                store.enter(publication.clone(), now);
+            }
+        }
+        drop(store);
+        self.changed.notify_waiters();
+        ready(Ok(known > 0)).boxed()
     }
 
     fn outcome<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Option<Outcome>>> {
