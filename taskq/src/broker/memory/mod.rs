@@ -1,10 +1,11 @@
 //! The transport of one process: for tests, and for a first try without a
 //! server.
 
+mod end;
 mod operate;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,12 +14,13 @@ use futures::future::{BoxFuture, FutureExt as _, ready};
 use taskq_syntax::Priority;
 use tokio::sync::{Notify, broadcast};
 
+use self::end::{End, Intake};
 use self::operate::Told;
 use super::names::PRIORITIES;
 use super::waiters::Waiters;
 use super::{
-    Broker, Consumer, Deliveries, Delivery, Expected, History, Leases, Mode, Publication,
-    Published, Pulse, QueueDepth, Receipt, Record, Settlement, Settler, Status, Subscription,
+    Broker, Consumer, Expected, History, Leases, Mode, Publication, Published, Pulse, QueueDepth,
+    Receipt, Record, Settlement, Status, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{CancelRequest, DeadLetter, Event, Journal, Outcome, TaskId};
@@ -427,120 +429,4 @@ fn count<'a>(messages: impl Iterator<Item = &'a Message>, queue: &str) -> u64 {
     messages
         .filter(|message| message.publication.queue == queue)
         .count() as u64
-}
-
-struct Intake {
-    end: Arc<End>,
-    queues: Vec<String>,
-}
-
-/// A worker's end. What it still holds when it is gone is delivered again.
-struct End {
-    memory: Arc<Memory>,
-    leases: Arc<Leases>,
-    held: Mutex<HashSet<u64>>,
-    refused: AtomicU64,
-}
-
-impl End {
-    fn held(&self) -> MutexGuard<'_, HashSet<u64>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Deliveries for Intake {
-    fn next(&mut self, room: usize) -> BoxFuture<'_, Option<Vec<Delivery>>> {
-        Box::pin(async move {
-            loop {
-                let changed = self.end.memory.changed.notified();
-                tokio::pin!(changed);
-                changed.as_mut().enable();
-                let now = Timestamp::now();
-                let (taken, due) = {
-                    let mut store = self.end.memory.store();
-                    let due = store.promote(now);
-                    let taken = store.take(&self.queues, room);
-                    let deliveries: Vec<Delivery> = taken
-                        .into_iter()
-                        .map(|message| {
-                            let lease = self.end.leases.hold("".into(), Instant::now());
-                            self.end.held().insert(lease);
-                            let delivery = deliver(&message, lease);
-                            store.running.insert(lease, message);
-                            delivery
-                        })
-                        .collect();
-                    (deliveries, due)
-                };
-                if !taken.is_empty() {
-                    return Some(taken);
-                }
-                let wait = due.map_or(Duration::from_secs(3600), |due| {
-                    due.since(now).max(Duration::from_millis(1))
-                });
-                let _ = tokio::time::timeout(wait, changed).await;
-            }
-        })
-    }
-
-    fn close(&mut self) -> BoxFuture<'_, Vec<Delivery>> {
-        ready(Vec::new()).boxed()
-    }
-}
-
-fn deliver(message: &Message, lease: u64) -> Delivery {
-    Delivery {
-        body: message.publication.body.clone(),
-        queue: message.publication.queue.as_str().into(),
-        priority: message.publication.priority,
-        stored_at: message.stored_at,
-        receipt: Receipt {
-            lease,
-            deliveries: message.deliveries,
-            address: "".into(),
-        },
-    }
-}
-
-impl Settler for End {
-    fn settle(&self, receipt: Receipt, settlement: Settlement) {
-        self.held().remove(&receipt.lease);
-        self.leases.release(receipt.lease);
-        if !self.memory.end(&receipt, settlement) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn flush(&self) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
-    }
-
-    fn unconfirmed(&self) -> usize {
-        0
-    }
-
-    fn confirmed(&self) -> u64 {
-        0
-    }
-
-    fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        let held: Vec<u64> = self.held().drain().collect();
-        if held.is_empty() {
-            return;
-        }
-        let mut store = self.memory.store();
-        for lease in held {
-            if let Some(message) = store.running.remove(&lease) {
-                store.give_back(message, Duration::ZERO);
-            }
-        }
-        drop(store);
-        self.memory.changed.notify_waiters();
-    }
 }
