@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cluster::Cluster;
 use crate::error::Result;
 use crate::locate::Binary;
 use crate::server::NatsServer;
@@ -189,5 +190,18 @@ impl NatsServerBuilder {
     /// server's log; and [`Error::Io`](crate::Error::Io).
     pub fn start(self) -> Result<NatsServer> {
         NatsServer::start(self)
+    }
+
+    /// Starts a cluster of so many such servers, and returns when each takes
+    /// connections; [`Cluster::wait_healthy`] waits until they have found
+    /// together. The port and the name are then each node's own, and each
+    /// keeps its streams in a folder of its own below the
+    /// [`store_dir`](Self::store_dir).
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_cluster(self, nodes: usize) -> Result<Cluster> {
+        Cluster::start(&self, nodes)
     }
 }

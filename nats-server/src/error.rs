@@ -90,6 +90,15 @@ pub enum Error {
         log: String,
     },
 
+    /// A node of a cluster is not well in time.
+    #[error("node {node} of the cluster is not well: {answer}")]
+    NotHealthy {
+        /// The node's name.
+        node: String,
+        /// What it said last.
+        answer: String,
+    },
+
     /// The server has ended, so it takes no signal.
     #[error("cannot {operation} nats-server: it has ended ({status}). Call restart() first")]
     NotRunning {

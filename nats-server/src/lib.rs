@@ -29,6 +29,7 @@
 
 mod builder;
 mod cache;
+mod cluster;
 mod config;
 mod error;
 mod locate;
@@ -41,6 +42,7 @@ mod version;
 mod wheel;
 
 pub use builder::{Durability, NatsServerBuilder};
+pub use cluster::Cluster;
 pub use error::{Error, Result};
 pub use locate::{Binary, Locator, ensure, locate};
 pub use server::NatsServer;

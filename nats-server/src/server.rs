@@ -97,6 +97,10 @@ impl NatsServer {
         self.monitor_url.as_deref()
     }
 
+    pub(crate) fn monitor_port(&self) -> Option<u16> {
+        self.listening.monitor_port
+    }
+
     /// The id of the server's process. Another one after a restart.
     pub fn pid(&self) -> u32 {
         self.process.pid()
