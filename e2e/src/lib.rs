@@ -7,10 +7,15 @@
     reason = "a test fixture fails its test by a panic"
 )]
 
+pub mod faults;
+pub mod history;
 mod program;
+pub mod proxy;
+pub mod script;
 
 use std::time::Duration;
 
+pub use faults::nats;
 pub use program::{Ended, Program, is_alive, program, run};
 use taskq::{Client, ClientBuilder, Mode, Worker, WorkerBuilder, WorkerState};
 use taskq_nats_server::NatsServer;

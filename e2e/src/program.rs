@@ -140,6 +140,12 @@ impl Program {
         });
     }
 
+    /// Its stderr, so far.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.stderr.text().clone()
+    }
+
     fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let limit = Instant::now() + PATIENCE;
         loop {
@@ -166,6 +172,15 @@ impl Program {
             .args(["-s", name, &self.pid().to_string()])
             .status();
         assert!(told.is_ok_and(|status| status.success()), "kill -s {name}");
+    }
+
+    /// Ends it at once, with SIGKILL, and returns when it is gone.
+    ///
+    /// # Panics
+    /// When the system does not end it.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("a signal");
+        self.process.wait().expect("an end");
     }
 
     /// Waits until it has ended.
