@@ -1,0 +1,115 @@
+//! Clocks that are wrong: docs/reliability.md, fault 24. The processes run
+//! under `faketime`, where it is installed.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy sees no test in what tests share"
+)]
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use taskq_e2e::faults::{Actor, connected, repeated, working};
+use taskq_e2e::history::{Expected, History};
+use taskq_e2e::run;
+use taskq_e2e::script::{flaky, nap};
+use taskq_nats_server::NatsServer;
+
+const ACTOR: Actor = Actor(env!("CARGO_BIN_EXE_actor"));
+
+/// Far longer than the three seconds that each takes, and far shorter than the
+/// hour that the clocks are off.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn has_faketime() -> bool {
+    let found = Command::new("faketime").arg("--version").output().is_ok();
+    if !found {
+        println!("skipped: faketime is not installed");
+    }
+    found
+}
+
+/// The same command with a clock that is off by so many seconds.
+fn skewed(command: &Command, seconds: i32) -> Command {
+    let mut skewed = Command::new("faketime");
+    // The clock that only counts on is nobody's to set.
+    skewed.args(["--exclude-monotonic", "-f", &format!("{seconds:+}s")]);
+    skewed.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => skewed.env(name, value),
+            None => skewed.env_remove(name),
+        };
+    }
+    skewed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "due times are computed on the sender's clock, until they are corrected by the server's"]
+async fn fault_24_a_delay_is_right_by_the_servers_clock_whatever_the_senders_says() {
+    if !has_faketime() {
+        return;
+    }
+    repeated(async || {
+        for skew in [3600, -3600] {
+            let (server, history) = (NatsServer::builder().start().unwrap(), History::new());
+            let client = connected(server.url()).await;
+            let _worker = working(&mut ACTOR.worker(server.url(), &history, "one"));
+            let mut sender = ACTOR.sender(server.url());
+            let sender = sender.args(["--ids", "late-", "--delay", "3s"]);
+            let sent = Instant::now();
+            let told = run(&mut skewed(sender, skew));
+            assert!(told.status.success(), "{}", told.stderr);
+            history.accepted(&"late-0".into(), Expected::Value(0.into()));
+            history.check(&client, server.url(), LIMIT).await;
+            let took = sent.elapsed();
+            println!("a delay of 3s by a clock {skew} s off took {took:?}");
+            assert!(took >= Duration::from_millis(2_500), "{took:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "due times are computed on the worker's clock, until they are corrected by the server's"]
+async fn fault_24_a_retry_is_right_by_the_servers_clock_whatever_the_workers_says() {
+    if !has_faketime() {
+        return;
+    }
+    repeated(async || {
+        for skew in [3600, -3600] {
+            let (server, history) = (NatsServer::builder().start().unwrap(), History::new());
+            let client = connected(server.url()).await;
+            let worker = ACTOR.worker(server.url(), &history, "skewed");
+            let _worker = working(&mut skewed(&worker, skew));
+            let sent = Instant::now();
+            let call = flaky::call(1u32, 0u64).backoff("constant(3s)".parse().unwrap());
+            let call = history.send(&client, call, Expected::Value(1.into())).await;
+            call.unwrap();
+            history.check(&client, server.url(), LIMIT).await;
+            let took = sent.elapsed();
+            println!("a retry after 3s by a clock {skew} s off took {took:?}");
+            assert!(took >= Duration::from_millis(2_500), "{took:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_24_leases_do_not_depend_on_a_workers_clock() {
+    if !has_faketime() {
+        return;
+    }
+    repeated(async || {
+        for skew in [3600, -3600] {
+            let (server, history) = (NatsServer::builder().start().unwrap(), History::new());
+            let client = connected(server.url()).await;
+            let mut worker = ACTOR.worker(server.url(), &history, "skewed");
+            let _skewed = working(&mut skewed(worker.args(["--lease", "1s"]), skew));
+            let call = history.send(&client, nap::call(3_000u64), Expected::Value(3_000.into()));
+            call.await.unwrap();
+            let report = history.check(&client, server.url(), LIMIT).await;
+            assert_eq!(report.starts, 1, "{report}");
+        }
+    })
+    .await;
+}
