@@ -242,7 +242,7 @@ impl History {
     pub fn told(&self, outcome: Outcome) {
         if let Some(sent) = self.sent().get_mut(&outcome.id) {
             match &sent.told {
-                Some(before) => assert_eq!(before.encode(), outcome.encode(), "I2: it changed"),
+                Some(before) => assert_eq!(text(before), text(&outcome), "I2: it changed"),
                 None => sent.told = Some(outcome),
             }
         }
@@ -352,8 +352,8 @@ impl History {
             }
             if let Some(told) = &sent.told {
                 assert_eq!(
-                    told.encode(),
-                    outcome.encode(),
+                    text(told),
+                    text(outcome),
                     "I2: a waiter was told another outcome than is recorded"
                 );
             }
@@ -381,6 +381,11 @@ impl History {
     }
 }
 
+/// All that an outcome says.
+fn text(outcome: &Outcome) -> String {
+    String::from_utf8_lossy(&outcome.encode()).into_owned()
+}
+
 /// All outcomes that the server has, by a reader of its own: it does not ask
 /// the code that is under test.
 async fn records(url: &str) -> Result<BTreeMap<TaskId, Vec<Outcome>>, async_nats::Error> {
@@ -404,4 +409,93 @@ async fn records(url: &str) -> Result<BTreeMap<TaskId, Vec<Outcome>>, async_nats
         }
     }
     Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use taskq::Timestamp;
+
+    use super::*;
+
+    fn outcome(id: &str, value: u32) -> Outcome {
+        Outcome {
+            id: id.into(),
+            task: "nap".into(),
+            queue: "default".into(),
+            state: OutcomeState::Succeeded,
+            is_err: false,
+            return_value: serde_json::value::to_raw_value(&value).ok(),
+            error: None,
+            execution_time: 0.0,
+            attempt: 1,
+            worker: "one".into(),
+            enqueued_at: Timestamp::from_millis(1),
+            started_at: Some(Timestamp::from_millis(2)),
+            finished_at: Timestamp::from_millis(3),
+            labels: serde_json::Map::new(),
+            log: None,
+        }
+    }
+
+    /// A history of one accepted task, which is to return 7.
+    fn history() -> History {
+        let history = History::new();
+        history.accepted(&"a".into(), Expected::Value(7.into()));
+        history
+    }
+
+    fn records(outcomes: &[Outcome]) -> BTreeMap<TaskId, Vec<Outcome>> {
+        let mut records = BTreeMap::<_, Vec<_>>::new();
+        for outcome in outcomes {
+            let of_id = records.entry(outcome.id.clone()).or_default();
+            of_id.push(outcome.clone());
+        }
+        records
+    }
+
+    #[test]
+    fn a_good_history_is_counted() {
+        let history = history();
+        history.told(outcome("a", 7));
+        history.told(outcome("a", 7));
+        for (what, times) in [(What::Start, 3), (What::Finish, 1)] {
+            for _ in 0..times {
+                history.notes.add(what, &taskq::Context::test());
+            }
+        }
+        let report = history.compare(&records(&[outcome("a", 7), outcome("b", 1)]));
+        assert_eq!((report.accepted, report.unknown), (1, 1));
+        assert_eq!(
+            (report.starts, report.started_again, report.finished_again),
+            (3, 1, 0)
+        );
+    }
+
+    #[test]
+    fn a_lost_task_is_found() {
+        let lost = history().without_outcome(&records(&[outcome("b", 7)]));
+        assert_eq!(lost, ["a".into()]);
+    }
+
+    #[test]
+    #[should_panic(expected = "more than one outcome")]
+    fn a_second_outcome_is_found() {
+        history().compare(&records(&[outcome("a", 7), outcome("a", 7)]));
+    }
+
+    #[test]
+    #[should_panic(expected = "the wrong value")]
+    fn a_wrong_value_is_found() {
+        history().compare(&records(&[outcome("a", 8)]));
+    }
+
+    #[test]
+    #[should_panic(expected = "another outcome than is recorded")]
+    fn an_outcome_that_differs_from_what_a_waiter_was_told_is_found() {
+        let history = history();
+        history.told(outcome("a", 7));
+        let mut other = outcome("a", 7);
+        other.worker = "two".to_owned();
+        history.compare(&records(&[other]));
+    }
 }

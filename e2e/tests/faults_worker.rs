@@ -296,23 +296,29 @@ async fn fault_33_poison_is_refused_or_kept_with_its_reason_and_the_worker_lives
     let client = connected(server.url()).await;
     let worker = working(&mut ACTOR.worker(server.url(), &history, "one"));
     let js = async_nats::jetstream::new(nats(server.url()).await.unwrap());
-    let deep = format!(
-        r#"{{"task_id":"5","task_name":"nap","labels":{{}},"kwargs":{{"millis":{}{}}}}}"#,
-        "[".repeat(1000),
-        "]".repeat(1000)
-    );
+    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    let deep_label = format!(r#"{{"task_id":"3","task_name":"nap","labels":{{"x":{deep}}}}}"#);
     let poison: [&[u8]; 5] = [
         b"not JSON",
         b"\xff\xfe bad UTF-8",
         br#"{"task_id":"1"}"#,
         br#"{"task_id":"2","task_name":["nap"]}"#,
-        deep.as_bytes(),
+        deep_label.as_bytes(),
     ];
     for (n, payload) in poison.iter().enumerate() {
         let subject = format!("taskq.work.default.normal.nap.poison-{n}");
         let stored = js.publish(subject, payload.to_vec().into()).await.unwrap();
         stored.await.unwrap();
     }
+    // A message, whose argument is not.
+    let deep = format!(r#"{{"task_id":"deep","task_name":"nap","kwargs":{{"millis":{deep}}}}}"#);
+    let stored = js
+        .publish("taskq.work.default.normal.nap.deep", deep.into())
+        .await;
+    stored.unwrap().await.unwrap();
+    history.accepted(&"deep".into(), Expected::Failure);
+    let outcome = client.handle::<u64>("deep").outcome().await.unwrap();
+    assert_eq!(outcome.error.unwrap().kind, FailureKind::Arguments);
     // Ten times what the server takes, both ways.
     let huge = "x".repeat(10 * client.max_message_bytes());
     let call = Call::named("nap").arg("millis", &huge);
