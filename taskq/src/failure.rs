@@ -65,6 +65,25 @@ impl Failure {
     }
 }
 
+/// The most bytes of an error's message that are recorded.
+const LONGEST_MESSAGE: usize = 16 * 1024;
+
+/// An error may quote all that it was given, such as an argument of the wrong
+/// type. A record that is too large for the broker would not tell of it at
+/// all, so its beginning must do.
+pub(crate) fn shortened(mut message: String) -> String {
+    if message.len() <= LONGEST_MESSAGE {
+        return message;
+    }
+    let whole = message.len();
+    let end = (0..=LONGEST_MESSAGE)
+        .rev()
+        .find(|end| message.is_char_boundary(*end));
+    message.truncate(end.unwrap_or(0));
+    message.push_str(&format!("… ({whole} bytes in all)"));
+    message
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -126,5 +145,22 @@ impl From<WireFailure> for Failure {
             message: texts.join(", "),
             backtrace: wire.backtrace,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_too_long_is_cut_between_characters() {
+        assert_eq!(shortened("short".to_owned()), "short");
+        let cut = shortened(format!("a{}", "ß".repeat(LONGEST_MESSAGE)));
+        assert!(cut.len() < LONGEST_MESSAGE + 100);
+        assert!(
+            cut.ends_with("ß… (32769 bytes in all)"),
+            "{}",
+            &cut[cut.len() - 50..]
+        );
     }
 }

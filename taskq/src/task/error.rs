@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::BoxError;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, shortened};
 
 /// The error of a task, and whether to try again.
 ///
@@ -144,7 +144,7 @@ impl TaskError {
         Failure {
             kind: self.kind,
             type_name: self.type_name.to_owned(),
-            message: self.to_string(),
+            message: shortened(self.to_string()),
             backtrace: self.backtrace.clone().or_else(|| self.own_backtrace()),
         }
     }
