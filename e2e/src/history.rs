@@ -413,28 +413,16 @@ async fn records(url: &str) -> Result<BTreeMap<TaskId, Vec<Outcome>>, async_nats
 
 #[cfg(test)]
 mod tests {
-    use taskq::Timestamp;
-
     use super::*;
 
     fn outcome(id: &str, value: u32) -> Outcome {
-        Outcome {
-            id: id.into(),
-            task: "nap".into(),
-            queue: "default".into(),
-            state: OutcomeState::Succeeded,
-            is_err: false,
-            return_value: serde_json::value::to_raw_value(&value).ok(),
-            error: None,
-            execution_time: 0.0,
-            attempt: 1,
-            worker: "one".into(),
-            enqueued_at: Timestamp::from_millis(1),
-            started_at: Some(Timestamp::from_millis(2)),
-            finished_at: Timestamp::from_millis(3),
-            labels: serde_json::Map::new(),
-            log: None,
-        }
+        let record = serde_json::json!({
+            "task_id": id, "task_name": "nap", "queue": "default", "state": "succeeded",
+            "is_err": false, "return_value": value, "error": null, "execution_time": 0.0,
+            "attempt": 1, "worker": "one", "enqueued_at": "2026-01-01T00:00:00.000Z",
+            "started_at": null, "finished_at": "2026-01-01T00:00:00.000Z",
+        });
+        Outcome::decode(record.to_string().as_bytes()).unwrap()
     }
 
     /// A history of one accepted task, which is to return 7.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures::TryStreamExt as _;
 use serde_json::json;
 use taskq::{Call, ErrorKind, FailureKind, OutcomeState};
-use taskq_e2e::faults::{Actor, RECOVERY, connected, eventually, nats, repeated, working};
+use taskq_e2e::faults::{self, Actor, RECOVERY, connected, eventually, nats, repeated, working};
 use taskq_e2e::history::{Expected, History};
 use taskq_e2e::proxy::{Direction, Frame, Proxy, Verdict};
 use taskq_e2e::script::{big, block, crash, later, nap};
@@ -310,40 +310,6 @@ async fn fault_33_poison_is_refused_or_kept_with_its_reason_and_the_worker_lives
         let stored = js.publish(subject, payload.to_vec().into()).await.unwrap();
         stored.await.unwrap();
     }
-    // A message, whose argument is not.
-    let deep = format!(r#"{{"task_id":"deep","task_name":"nap","kwargs":{{"millis":{deep}}}}}"#);
-    let stored = js
-        .publish("taskq.work.default.normal.nap.deep", deep.into())
-        .await;
-    stored.unwrap().await.unwrap();
-    history.accepted(&"deep".into(), Expected::Failure);
-    let outcome = client.handle::<u64>("deep").outcome().await.unwrap();
-    assert_eq!(outcome.error.unwrap().kind, FailureKind::Arguments);
-    // Ten times what the server takes, both ways.
-    let huge = "x".repeat(10 * client.max_message_bytes());
-    let call = Call::named("nap").arg("millis", &huge);
-    let refused = history
-        .send(&client, call, Expected::Failure)
-        .await
-        .unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::TooLarge, "{refused}");
-    let huge = big::call(huge.len());
-    let huge = history
-        .send(&client, huge, Expected::Failure)
-        .await
-        .unwrap();
-    let outcome = huge.outcome().await.unwrap();
-    assert_eq!(outcome.error.unwrap().kind, FailureKind::ReturnValue);
-    // Labels that nobody knows go with the task.
-    let labelled = nap::call(0u64).label("colour", "blue").label("weight", 1.5);
-    let labelled = history.send(&client, labelled, value(0)).await.unwrap();
-    let outcome = labelled.outcome().await.unwrap();
-    assert_eq!(outcome.state, OutcomeState::Succeeded);
-    assert_eq!(
-        (&outcome.labels["colour"], &outcome.labels["weight"]),
-        (&json!("blue"), &json!("1.5"))
-    );
-
     let dead = js.get_stream("TASKQ_DEAD").await.unwrap();
     for sequence in 1..=5 {
         let letter = eventually("a dead letter", async || {
@@ -354,6 +320,42 @@ async fn fault_33_poison_is_refused_or_kept_with_its_reason_and_the_worker_lives
         assert_eq!(letter["reason"], "undecodable", "{letter}");
         assert!(!letter["error"].as_str().unwrap().is_empty(), "{letter}");
     }
+    // A message, whose argument is not.
+    let deep = format!(r#"{{"task_id":"deep","task_name":"nap","kwargs":{{"millis":{deep}}}}}"#);
+    let stored = js
+        .publish("taskq.work.default.normal.nap.deep", deep.into())
+        .await;
+    stored.unwrap().await.unwrap();
+    history.accepted(&"deep".into(), Expected::Failure);
+    let outcome = client.handle::<u64>("deep").outcome().await.unwrap();
+    assert_eq!(outcome.error.unwrap().kind, FailureKind::Arguments);
+    // Ten times what the server takes, both ways, and more than a producer
+    // allows.
+    let size = 10 * client.max_message_bytes();
+    let huge = || Call::named("nap").arg("millis", &"x".repeat(size));
+    let sent = history
+        .send(&client, huge(), Expected::Failure)
+        .await
+        .unwrap();
+    let outcome = sent.outcome().await.unwrap();
+    assert_eq!(outcome.error.unwrap().kind, FailureKind::Arguments);
+    let text = big::enqueue(&client, size).await.unwrap();
+    assert_eq!(text.result().await.unwrap().len(), size);
+    let careful = faults::client(server.url()).largest_call(size);
+    let refused = huge()
+        .enqueue(&careful.connect().await.unwrap())
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::TooLarge, "{refused}");
+    // Labels that nobody knows go with the task.
+    let labelled = nap::call(0u64).label("colour", "blue").label("weight", 1.5);
+    let labelled = history.send(&client, labelled, value(0)).await.unwrap();
+    let outcome = labelled.outcome().await.unwrap();
+    assert_eq!(outcome.state, OutcomeState::Succeeded);
+    assert_eq!(
+        (&outcome.labels["colour"], &outcome.labels["weight"]),
+        (&json!("blue"), &json!("1.5"))
+    );
     assert!(taskq_e2e::is_alive(worker.pid()));
     history.check(&client, server.url(), RECOVERY).await;
 }
