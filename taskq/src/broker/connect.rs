@@ -165,8 +165,8 @@ impl ConnectOptions {
         let had_connected = Arc::clone(&connected);
         let mut options = async_nats::ConnectOptions::new()
             .name(&self.name)
-            // A dead peer is noticed within two of these.
-            .ping_interval(Duration::from_secs(10))
+            // A dead peer is noticed after three of these.
+            .ping_interval(Duration::from_secs(5))
             .reconnect_delay_callback(move |attempts| {
                 // It is asked before the first attempt of all too.
                 if !had_connected.load(Ordering::Relaxed) {
