@@ -50,7 +50,7 @@ async fn fault_24_a_delay_is_right_by_the_servers_clock_whatever_the_senders_say
         return;
     }
     repeated(async || {
-        for skew in [3600, -3600] {
+        let skewed_by = async |skew| {
             let (server, history) = (NatsServer::builder().start().unwrap(), History::new());
             let client = connected(server.url()).await;
             let _worker = working(&mut ACTOR.worker(server.url(), &history, "one"));
@@ -64,7 +64,8 @@ async fn fault_24_a_delay_is_right_by_the_servers_clock_whatever_the_senders_say
             let took = sent.elapsed();
             println!("a delay of 3s by a clock {skew} s off took {took:?}");
             assert!(took >= Duration::from_millis(2_500), "{took:?}");
-        }
+        };
+        tokio::join!(skewed_by(3600), skewed_by(-3600));
     })
     .await;
 }
@@ -75,7 +76,7 @@ async fn fault_24_a_retry_is_right_by_the_servers_clock_whatever_the_workers_say
         return;
     }
     repeated(async || {
-        for skew in [3600, -3600] {
+        let skewed_by = async |skew| {
             let (server, history) = (NatsServer::builder().start().unwrap(), History::new());
             let client = connected(server.url()).await;
             let worker = ACTOR.worker(server.url(), &history, "skewed");
@@ -89,7 +90,8 @@ async fn fault_24_a_retry_is_right_by_the_servers_clock_whatever_the_workers_say
             let took = sent.elapsed();
             println!("a retry after 3s by a clock {skew} s off took {took:?}");
             assert!(took >= Duration::from_millis(2_500), "{took:?}");
-        }
+        };
+        tokio::join!(skewed_by(3600), skewed_by(-3600));
     })
     .await;
 }
@@ -100,7 +102,7 @@ async fn fault_24_leases_do_not_depend_on_a_workers_clock() {
         return;
     }
     repeated(async || {
-        for skew in [3600, -3600] {
+        let skewed_by = async |skew| {
             let (server, history) = (NatsServer::builder().start().unwrap(), History::new());
             let client = connected(server.url()).await;
             let mut worker = ACTOR.worker(server.url(), &history, "skewed");
@@ -109,7 +111,8 @@ async fn fault_24_leases_do_not_depend_on_a_workers_clock() {
             call.await.unwrap();
             let report = history.check(&client, server.url(), LIMIT).await;
             assert_eq!(report.starts, 1, "{report}");
-        }
+        };
+        tokio::join!(skewed_by(3600), skewed_by(-3600));
     })
     .await;
 }

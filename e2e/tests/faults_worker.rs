@@ -368,10 +368,10 @@ async fn a_killed_workers_hundred_running_tasks_start_elsewhere_within_ten_secon
         let client = connected(server.url()).await;
         let room = ["--concurrency", "100"];
         let mut killed = working(ACTOR.worker(server.url(), &history, "killed").args(room));
-        let calls = (0..100).map(|_| nap::call(8_000u64));
+        let calls = (0..100).map(|_| nap::call(6_000u64));
         let handles: Vec<_> = client.enqueue_many(calls).try_collect().await.unwrap();
         for handle in &handles {
-            history.accepted(handle.id(), value(8_000));
+            history.accepted(handle.id(), value(6_000));
         }
         until("all run", || history.starts(Some("killed")).len() == 100).await;
         let _other = working(ACTOR.worker(server.url(), &history, "other").args(room));
