@@ -56,10 +56,11 @@ impl Refusal {
         match self {
             Self::Unanswered | Self::NobodyThere => true,
             Self::Denied | Self::Closed => false,
-            // 503 of one kind or another: no quorum, no space, no leader.
+            // 503 of one kind or another: no quorum, no space, no leader; or
+            // an earlier try, which the cluster has not agreed on yet (10164).
             Self::Server { code, .. } => {
                 !matches!(*code, code::WRONG_LAST_SEQUENCE | code::LIMIT_EXCEEDED)
-                    && matches!(*code, 10008 | 10023 | 10047 | 10074 | 10077 | 10118)
+                    && matches!(*code, 10008 | 10023 | 10047 | 10074 | 10077 | 10118 | 10164)
             }
         }
     }
