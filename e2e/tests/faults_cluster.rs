@@ -2,6 +2,7 @@
 //! docs/reliability.md.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "clippy sees no test in what tests share"
 )]
 
@@ -84,7 +85,7 @@ impl Setting {
 
     /// Ends the load, and checks the history.
     async fn check(&self, load: Load) -> Report {
-        let longest = load.end(&self.history).await;
+        let longest = load.end(&self.history, &self.client).await;
         let report = self.history.check(&self.client, &self.url, RECOVERY).await;
         let mut finishes: Vec<u128> = self
             .history
@@ -153,11 +154,19 @@ impl Load {
 
     /// Stops sending, waits for every outcome as a producer would, and gives
     /// the longest time without an accepted task.
-    async fn end(self, history: &History) -> Duration {
+    async fn end(self, history: &History, client: &Client) -> Duration {
         self.stop.store(true, Ordering::SeqCst);
         for sender in self.senders {
             for handle in sender.await.unwrap() {
-                history.told(handle.outcome().await.unwrap());
+                match handle.outcome().await {
+                    Ok(outcome) => history.told(outcome),
+                    Err(error) => {
+                        // Lost, or only not told?
+                        let record = client.handle::<u64>(handle.id().clone());
+                        let record = record.outcome_timeout(Duration::from_secs(5)).await;
+                        panic!("{error}; asked for again: {record:?}");
+                    }
+                }
             }
         }
         Duration::from_millis(self.longest.load(Ordering::SeqCst))
