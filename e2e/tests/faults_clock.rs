@@ -64,7 +64,7 @@ async fn fault_24_a_delay_is_right_by_the_servers_clock_whatever_the_senders_say
             history.check(&client, server.url(), LIMIT).await;
             let took = sent.elapsed();
             println!("a delay of 3s by a clock {skew} s off took {took:?}");
-            assert!(took >= Duration::from_millis(2_500), "{took:?}");
+            assert!(took >= Duration::from_millis(2_000), "{took:?}");
         };
         tokio::join!(skewed_by(3600), skewed_by(-3600));
     })
@@ -100,7 +100,7 @@ async fn retry(skew: i32, at_the_start: bool) {
     history.check(&client, server.url(), LIMIT).await;
     let took = sent.elapsed();
     println!("a retry after 3s by a clock {skew} s off took {took:?}");
-    assert!(took >= Duration::from_millis(2_500), "{took:?}");
+    assert!(took >= Duration::from_millis(2_000), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,7 +114,6 @@ async fn fault_24_a_retry_is_right_by_the_servers_clock_whatever_the_workers_say
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a worker takes tasks before it has asked for the server's time"]
 async fn fault_24_a_retry_of_what_waited_for_the_worker_is_right_too() {
     if has_faketime() {
         repeated(async || {

@@ -92,6 +92,7 @@ pub(crate) async fn open(
     namespace: &Namespace,
     origin: String,
     replicas: usize,
+    patience: Duration,
 ) -> Result<Arc<dyn Broker>> {
     let names = namespace.clone();
     Ok(match mode {
@@ -99,7 +100,15 @@ pub(crate) async fn open(
         Mode::Core => Arc::new(core::Core::open(options.connect().await?, names, origin).await?),
         Mode::JetStream => {
             let connection = options.connect().await?;
-            jetstream::JetStream::open(connection, options.clone(), names, origin, replicas).await?
+            jetstream::JetStream::open(
+                connection,
+                options.clone(),
+                names,
+                origin,
+                replicas,
+                patience,
+            )
+            .await?
         }
     })
 }

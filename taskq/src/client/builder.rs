@@ -20,6 +20,7 @@ pub struct ClientBuilder {
     results: bool,
     tell_enqueued: bool,
     largest_call: usize,
+    enqueue_timeout: Duration,
     hooks: Vec<Arc<dyn EnqueueHook>>,
 }
 
@@ -36,6 +37,7 @@ impl Default for ClientBuilder {
             results: true,
             tell_enqueued: false,
             largest_call: 64 * 1024 * 1024,
+            enqueue_timeout: Duration::from_secs(15),
             hooks: Vec::new(),
         }
     }
@@ -155,6 +157,15 @@ impl ClientBuilder {
         self
     }
 
+    /// How long an enqueue that NATS does not acknowledge is tried again
+    /// before it is an error; 15 seconds unless set. An election in a cluster
+    /// takes up to 10, and is got over within it; who would rather know at
+    /// once that nothing is accepted now sets less.
+    pub fn enqueue_timeout(mut self, timeout: Duration) -> Self {
+        self.enqueue_timeout = timeout;
+        self
+    }
+
     /// Adds a hook round every message that is sent; the first added is the
     /// first called.
     pub fn hook(mut self, hook: impl EnqueueHook) -> Self {
@@ -182,6 +193,7 @@ impl ClientBuilder {
             &namespace,
             ids.origin(),
             self.replicas,
+            self.enqueue_timeout,
         )
         .await?;
         Ok(self.finish(broker, namespace, ids))

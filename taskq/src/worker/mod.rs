@@ -175,6 +175,10 @@ impl Worker {
                 lease: self.lease,
             })
             .await?;
+        // Before the first task: its retry, or its deadline, is by the
+        // server's time. Should nobody tell it, this machine's must do.
+        let clocks = self.client.0.broker.compare_clocks();
+        let _ = tokio::time::timeout(Duration::from_secs(2), clocks).await;
         panics::note_places();
         let (lose, lost) = tokio::sync::mpsc::unbounded_channel();
         let keeping = keeper.map(|keeper| lease::keep(Arc::clone(&leases), keeper, lose));

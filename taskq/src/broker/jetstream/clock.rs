@@ -39,7 +39,6 @@ impl JetStream {
         if compared.is_some_and(|at| at.elapsed() < HOLDS) {
             return;
         }
-        *compared = Some(Instant::now());
         let before = Timestamp::now();
         let asked = Instant::now();
         let subject = format!("$JS.API.STREAM.INFO.{}", self.layout.names.plan_stream());
@@ -52,6 +51,7 @@ impl JetStream {
             tracing::debug!("the server does not tell its time; this machine's clock counts");
             return;
         };
+        *compared = Some(Instant::now());
         // Somewhere between the question and the answer, so in the middle;
         // less than that is no difference.
         let middle = before.plus(took / 2).as_millis();

@@ -45,6 +45,9 @@ struct ApiError {
     description: String,
 }
 
+/// How long a leader may take to answer.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// "no message found", "stream not found"
 const NOT_FOUND: [u64; 2] = [10037, 10059];
 
@@ -53,9 +56,11 @@ impl JetStream {
         let what = || format!("looking into stream {stream}");
         let reply = self
             .client
-            .request(
+            .send_request(
                 format!("$JS.API.STREAM.MSG.GET.{stream}"),
-                query.to_string().into(),
+                async_nats::Request::new()
+                    .payload(query.to_string().into())
+                    .timeout(Some(PATIENCE)),
             )
             .await
             .map_err(|error| {

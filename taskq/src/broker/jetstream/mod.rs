@@ -18,7 +18,7 @@ mod watchdog;
 mod wishes;
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use bytes::Bytes;
@@ -46,6 +46,14 @@ use crate::time::Timestamp;
 /// The oldest server that has all that this transport builds on.
 pub(crate) const OLDEST_SERVER: (i64, i64, i64) = (2, 14, 0);
 
+/// When to look for missed outcomes after a connection is back: at once, and
+/// again when a cluster has learnt on all nodes what this client listens to.
+const LOOKS: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+];
+
 pub(crate) struct JetStream {
     me: Weak<Self>,
     client: Client,
@@ -56,6 +64,8 @@ pub(crate) struct JetStream {
     clock: Clock,
     /// The origin of the ids that this client makes.
     origin: String,
+    /// How long a publication is tried again before the caller is told.
+    patience: Duration,
     waiters: Arc<Waiters>,
     /// Set once the outcomes of this client's messages are listened for.
     listening: OnceCell<AbortOnDrop>,
@@ -70,6 +80,7 @@ impl JetStream {
         names: Namespace,
         origin: String,
         replicas: usize,
+        patience: Duration,
     ) -> Result<Arc<Self>> {
         let Connection { client, happenings } = connection;
         check_server(&client).await?;
@@ -83,6 +94,7 @@ impl JetStream {
             options,
             pipe,
             origin,
+            patience,
             waiters: Arc::default(),
             listening: OnceCell::new(),
             reconnects: watch::Sender::new(0),
@@ -154,7 +166,16 @@ async fn follow(broker: Weak<JetStream>, mut happenings: broadcast::Receiver<Hap
             Ok(Happening::Denied(subject)) => broker.pipe.deny(&subject),
             Ok(Happening::Reconnected) => {
                 broker.reconnects.send_modify(|count| *count += 1);
-                tokio::spawn(async move { broker.recheck_all().await });
+                let broker = Arc::downgrade(&broker);
+                tokio::spawn(async move {
+                    for pause in LOOKS {
+                        tokio::time::sleep(pause).await;
+                        let Some(broker) = broker.upgrade() else {
+                            return;
+                        };
+                        broker.recheck_all().await;
+                    }
+                });
             }
             Ok(Happening::SlowConsumer) | Err(broadcast::error::RecvError::Lagged(_)) => {
                 tokio::spawn(async move { broker.recheck_all().await });

@@ -12,9 +12,6 @@ use crate::error::{Error, Result};
 use crate::message::TaskId;
 use crate::time::Timestamp;
 
-/// How long a publication is tried again before the caller is told.
-const PUBLISH_BUDGET: Duration = Duration::from_secs(15);
-
 /// A lock whose task cannot be found is taken for one whose sender died
 /// between the two, when it is older than this.
 const ORPHAN_AGE: Duration = Duration::from_secs(10);
@@ -87,12 +84,19 @@ impl JetStream {
             let refusal = match refused.take() {
                 Some(refusal) => refusal,
                 None => {
-                    if may_be_there && self.is_known(publication).await? {
-                        return Ok(publication.known());
-                    }
-                    match self.send(publication, may_be_there).await {
-                        Ok(_) => return Ok(Published::Accepted),
-                        Err(refusal) => refusal,
+                    let known = match may_be_there {
+                        true => self.is_known(publication).await,
+                        false => Ok(false),
+                    };
+                    match known {
+                        Ok(true) => return Ok(publication.known()),
+                        Ok(false) => match self.send(publication, may_be_there).await {
+                            Ok(()) => return Ok(Published::Accepted),
+                            Err(refusal) => refusal,
+                        },
+                        // Nobody leads what would know: as good as no answer.
+                        Err(error) if error.is_retryable() => Refusal::Unanswered,
+                        Err(error) => return Err(error),
                     }
                 }
             };
@@ -103,13 +107,18 @@ impl JetStream {
                 Refusal::NobodyThere => {
                     // Usually the first message of a queue.
                     self.layout.forget();
-                    self.layout.ensure_queue(&publication.queue).await?;
+                    let made = self.layout.ensure_queue(&publication.queue).await;
+                    if let Err(error) = made
+                        && (!error.is_retryable() || started.elapsed() >= self.patience)
+                    {
+                        return Err(error);
+                    }
                 }
                 Refusal::Unanswered => may_be_there = true,
                 other if other.is_transient() => {}
                 _ => return Err(refusal.into_error(&what())),
             }
-            if started.elapsed() + pause >= PUBLISH_BUDGET {
+            if started.elapsed() + pause >= self.patience {
                 return Err(refusal.into_error(&what()));
             }
             tokio::time::sleep(pause).await;
