@@ -1,7 +1,7 @@
 //! What this worker holds and must keep alive.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ pub(crate) struct Leases {
     term: Duration,
     /// Whether a lease can be lost at all.
     can_end: bool,
+    /// Whether the broker did not confirm when it was last asked.
+    failing: AtomicBool,
     held: Mutex<HashMap<u64, Held>>,
 }
 
@@ -45,6 +47,7 @@ impl Leases {
         Self {
             term,
             can_end: true,
+            failing: AtomicBool::new(false),
             held: Mutex::default(),
         }
     }
@@ -70,6 +73,16 @@ impl Leases {
     /// the delivery or the confirmation may have been under way.
     fn safe(&self) -> Duration {
         self.term - self.term / 6
+    }
+
+    /// Whether leases cannot be renewed now. Who cannot keep what it has must
+    /// not take more.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Release);
     }
 
     /// Starts to hold a delivery.
@@ -163,6 +176,9 @@ impl Leases {
 /// tasks share.
 pub(crate) trait LeaseKeeper: Send {
     fn connect(&mut self) -> BoxFuture<'_, Result<()>>;
+
+    /// Ok when the broker has answered.
+    fn probe(&mut self) -> BoxFuture<'_, Result<()>>;
 
     /// Ok when the broker has confirmed that it counts anew.
     fn renew(&mut self, addresses: Vec<Arc<str>>) -> BoxFuture<'_, Result<()>>;

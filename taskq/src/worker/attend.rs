@@ -100,6 +100,8 @@ impl Health {
                 "NATS has not answered the requests for messages for {} s",
                 seconds(silence)
             ))
+        } else if executor.leases.is_failing() && unsure < executor.leases.term() {
+            Some("NATS does not confirm leases; no messages are taken until it does".to_owned())
         } else if unsure >= executor.leases.term() {
             Some(format!(
                 "NATS has not confirmed leases for {} s",

@@ -50,6 +50,17 @@ pub(super) fn keep(
             }
             let due = leases.take_due(now);
             if due.is_empty() {
+                // Nothing may be left to renew; then this shows when it is
+                // possible again.
+                if leases.is_failing() {
+                    let answered = runtime.block_on(async {
+                        tokio::time::timeout(leases.term() / 4, keeper.probe()).await
+                    });
+                    if let Ok(Ok(())) = answered {
+                        tracing::info!("leases can be renewed again; taking messages");
+                        leases.set_failing(false);
+                    }
+                }
                 continue;
             }
             let (keys, addresses): (Vec<u64>, Vec<Arc<str>>) = due.into_iter().unzip();
@@ -59,11 +70,13 @@ pub(super) fn keep(
             match renewed {
                 Ok(Ok(())) => {
                     leases.confirm(keys, now);
+                    leases.set_failing(false);
                     continue;
                 }
                 Ok(Err(error)) => tracing::warn!("leases cannot be renewed now: {error}"),
                 Err(_) => tracing::warn!("leases cannot be renewed now: NATS takes too long"),
             }
+            leases.set_failing(true);
             leases.ask_again(keys);
         }
     };

@@ -194,7 +194,7 @@ impl Worker {
                 broker: Arc::clone(&self.client.0.broker),
                 leases: Arc::clone(&leases),
             }),
-            leases,
+            leases: Arc::clone(&leases),
             stats: self.stats.clone(),
             limits: self.limits,
             wishes: Wishes::default(),
@@ -222,7 +222,7 @@ impl Worker {
         loop {
             let ahead = pace.ahead(self.stats.finished());
             let held = slots.held();
-            let room = if settler.unconfirmed() > MOST_UNCONFIRMED {
+            let room = if settler.unconfirmed() > MOST_UNCONFIRMED || leases.is_failing() {
                 0
             } else {
                 (self.concurrency + ahead).saturating_sub(held)
@@ -232,12 +232,24 @@ impl Worker {
             let batch = tokio::select! {
                 () = &mut stop => break,
                 () = slots.freed(), if tight => continue,
+                // What closed the door may be over without a word.
+                () = tokio::time::sleep(AHEAD), if room == 0 => continue,
                 batch = deliveries.next(room) => batch,
             };
             let Some(batch) = batch else {
                 tracing::warn!(worker = %self.name, "the connection is closed for good; stopping");
                 break;
             };
+            if leases.is_failing() {
+                // Asked for before; others can keep what this one cannot.
+                let executor = Arc::clone(&executor);
+                tokio::spawn(async move {
+                    for delivery in batch {
+                        executor.hand_back(delivery).await;
+                    }
+                });
+                continue;
+            }
             for _ in 0..slots.offer(batch) {
                 let (executor, slots) = (Arc::clone(&executor), Arc::clone(&slots));
                 tokio::spawn(async move {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 
 use crate::broker::LeaseKeeper;
@@ -31,6 +32,28 @@ impl LeaseKeeper for Keeper {
             if self.connection.is_none() {
                 self.connection = Some(self.options.connect().await?);
             }
+            Ok(())
+        })
+    }
+
+    fn probe(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.connect().await?;
+            let Some(connection) = &self.connection else {
+                return Ok(());
+            };
+            // There and back again: what this connection needs.
+            let client = &connection.client;
+            let inbox = client.new_inbox();
+            let mut echo = client
+                .subscribe(inbox.clone())
+                .await
+                .map_err(|error| closed(error.into()))?;
+            client
+                .publish(inbox, Bytes::new())
+                .await
+                .map_err(|error| closed(error.into()))?;
+            echo.next().await;
             Ok(())
         })
     }

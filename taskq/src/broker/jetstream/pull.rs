@@ -18,10 +18,12 @@ use crate::broker::{Deliveries, Delivery, Leases, Pulse, Receipt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
-/// How long the server keeps a request for messages.
-const EXPIRES: Duration = Duration::from_secs(30);
+/// How long the server keeps a request for messages. To a worker that is
+/// frozen, or whose connection is dead and not closed, it sends messages for
+/// as long, each of which waits for a lease then.
+const EXPIRES: Duration = Duration::from_secs(6);
 /// How often it tells that it still has the request.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// A lane that gave a message within this time is likely to give another.
 const RECENT: Duration = Duration::from_secs(1);
 /// The most messages asked for in one request.
@@ -310,7 +312,7 @@ impl Pulls {
     /// Requests that the server no longer has are made again.
     fn check_life(&mut self, now: Instant) {
         for lane in &mut self.lanes {
-            if lane.outstanding > 0 && now.duration_since(lane.heard) > HEARTBEAT * 3 {
+            if lane.outstanding > 0 && now.duration_since(lane.heard) > HEARTBEAT * 4 {
                 tracing::debug!(queue = %lane.queue, "a lane has not been heard of; asking again");
                 lane.outstanding = 0;
             }
