@@ -125,8 +125,11 @@ impl Executor {
     }
 
     async fn execute_with_care(&self, mut incoming: Incoming) {
-        let receipt = &incoming.delivery.receipt;
-        let delivery = receipt.deliveries;
+        // It may have waited here for longer than its lease was kept.
+        if !self.holds(&incoming.delivery.receipt) {
+            return self.forget(incoming.delivery);
+        }
+        let delivery = incoming.delivery.receipt.deliveries;
         let mut history = History::default();
         // Where the next attempt of a retry is, the one before may have been
         // delivered again and ended.
