@@ -32,16 +32,29 @@ fn has_faketime() -> bool {
 
 /// The same command with a clock that is off by so many seconds.
 fn skewed(command: &Command, seconds: i32) -> Command {
-    let mut skewed = Command::new("faketime");
-    // The clock that only counts on is nobody's to set.
-    skewed.args(["--exclude-monotonic", "-f", &format!("{seconds:+}s")]);
-    skewed.arg(command.get_program()).args(command.get_args());
+    // What faketime sets for its child. Under faketime itself the child would
+    // outlive a kill.
+    let told = Command::new("faketime")
+        .args(["--exclude-monotonic", "-f", &format!("{seconds:+}s"), "env"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let mut skewed = Command::new(command.get_program());
+    skewed.args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => skewed.env(name, value),
             None => skewed.env_remove(name),
         };
     }
+    let set = told.lines().filter_map(|line| line.split_once('='));
+    skewed.envs(set.filter(|(name, _)| {
+        // What is shared with a wrapper that is gone is not to be shared.
+        *name != "FAKETIME_SHARED"
+            && (name.starts_with("FAKETIME")
+                || *name == "LD_PRELOAD"
+                || name.starts_with("DONT_FAKE"))
+    }));
     skewed
 }
 
