@@ -57,6 +57,8 @@ pub struct NatsServerBuilder {
     pub(crate) server_name: Option<String>,
     /// More lines of configuration.
     pub(crate) config: String,
+    /// Environment variables of the server.
+    pub(crate) env: Vec<(String, String)>,
     /// How long to wait for the server to be ready.
     pub(crate) start_timeout: Duration,
 }
@@ -76,6 +78,7 @@ impl Default for NatsServerBuilder {
             login: None,
             server_name: None,
             config: String::new(),
+            env: Vec::new(),
             start_timeout: Duration::from_secs(30),
         }
     }
@@ -170,6 +173,13 @@ impl NatsServerBuilder {
     pub fn config(mut self, lines: &str) -> Self {
         self.config.push_str(lines);
         self.config.push('\n');
+        self
+    }
+
+    /// Sets an environment variable of the server, which its configuration may
+    /// name as `$NAME`.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
         self
     }
 

@@ -249,8 +249,8 @@ fn launch(
         Some(_) => STOP_LIMIT.as_secs(),
         None => 0,
     };
-    let process =
-        Process::spawn(binary.path(), run, patience).map_err(Error::io("run", binary.path()))?;
+    let process = Process::spawn(binary.path(), run, patience, &options.env)
+        .map_err(Error::io("run", binary.path()))?;
     let starting = Starting {
         process: &process,
         run,

@@ -18,7 +18,12 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `program` with the configuration of `run`.
-    pub(crate) fn spawn(program: &Path, run: &RunDir, _patience: u64) -> io::Result<Self> {
+    pub(crate) fn spawn(
+        program: &Path,
+        run: &RunDir,
+        _patience: u64,
+        env: &[(String, String)],
+    ) -> io::Result<Self> {
         let log = File::options()
             .create(true)
             .append(true)
@@ -26,6 +31,7 @@ impl Process {
         let child = Command::new(program)
             .arg("--config")
             .arg(run.config())
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -28,7 +28,12 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `program` with the configuration of `run`. When the owner is
     /// gone it has `patience`, in seconds, to end.
-    pub(crate) fn spawn(program: &Path, run: &RunDir, patience: u64) -> io::Result<Self> {
+    pub(crate) fn spawn(
+        program: &Path,
+        run: &RunDir,
+        patience: u64,
+        env: &[(String, String)],
+    ) -> io::Result<Self> {
         let exit = run.path().join("exit");
         match fs::remove_file(&exit) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -41,6 +46,7 @@ impl Process {
             .arg(program)
             .arg("--config")
             .arg(run.config())
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
