@@ -3,6 +3,7 @@
 mod demo;
 mod dev;
 mod enqueue;
+mod init;
 mod list;
 mod local;
 mod lookup;
@@ -41,6 +42,8 @@ enum Command {
     Workers(list::Args),
     /// Lists the queues and how much is in them
     Queues(list::Args),
+    /// Makes the streams and consumers that taskq needs, and brings those that are there up to date
+    Init(init::Args),
     /// Looks for what is wrong and says what to do; exits 1 when something does not work
     Doctor(list::Args),
     /// Measures taskq beside a raw async-nats loop, on a server of its own
@@ -116,6 +119,7 @@ fn on_runtime(command: Command) -> anyhow::Result<ExitCode> {
             Command::Tasks(args) => list::tasks(args).await,
             Command::Workers(args) => list::workers(args).await,
             Command::Queues(args) => list::queues(args).await,
+            Command::Init(args) => init::init(args).await,
             Command::Doctor(args) => list::doctor(args).await,
             Command::Bench(args) => match taskq_bench::run(args).await {
                 Ok(()) => Ok(ExitCode::SUCCESS),

@@ -6,9 +6,9 @@ use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::workers::{differences, workers};
-use crate::broker::Mode;
+use crate::broker::{Mode, api};
 use crate::client::Client;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
 /// How much a finding matters.
@@ -86,7 +86,7 @@ pub async fn doctor(client: &Client) -> Result<Vec<Finding>> {
     )];
     if client.mode() == Mode::JetStream {
         let js = async_nats::jetstream::new(nats.clone());
-        findings.extend(storage(&js).await);
+        findings.extend(storage(client, &js).await);
         findings.push(durability(client, &js, info.cluster.as_deref()).await);
         findings.extend(streams(client, &js).await);
         findings.push(clock(client, nats).await);
@@ -101,10 +101,42 @@ pub async fn doctor(client: &Client) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-async fn storage(js: &async_nats::jetstream::Context) -> Vec<Finding> {
-    let account = match js.query_account().await {
-        Ok(account) => account,
-        Err(error) => {
+/// Asks, and fails at once when the server refuses the question to this user.
+async fn ask<T>(
+    client: &Client,
+    what: &str,
+    subjects: &[&str],
+    question: impl Future<Output = T>,
+) -> Result<T> {
+    match client.0.broker.denials() {
+        None => Ok(question.await),
+        Some(denials) => denials
+            .or_denied(subjects, question)
+            .await
+            .map_err(|denial| denial.into_error(what)),
+    }
+}
+
+/// A question that the server refuses to this user.
+fn refused(check: &'static str, error: &Error) -> Finding {
+    Finding::warning(
+        check,
+        error.to_string(),
+        "ask as an operator or a viewer (docs/security.md)",
+    )
+}
+
+async fn storage(client: &Client, js: &async_nats::jetstream::Context) -> Vec<Finding> {
+    let asked = ask(
+        client,
+        "asking for the use",
+        &[api::INFO],
+        js.query_account(),
+    );
+    let account = match asked.await {
+        Err(error) => return vec![refused("jetstream", &error)],
+        Ok(Ok(account)) => account,
+        Ok(Err(error)) => {
             return vec![Finding::error(
                 "jetstream",
                 format!("JetStream does not answer: {error}"),
@@ -135,7 +167,7 @@ async fn durability(
     cluster: Option<&str>,
 ) -> Finding {
     let prefix = client.0.namespace.queue_stream("");
-    let replicas = js
+    let least = js
         .streams()
         .try_filter(|stream| {
             let ours = stream.config.name.starts_with(&prefix);
@@ -143,9 +175,11 @@ async fn durability(
         })
         .try_fold(usize::MAX, |least, stream| async move {
             Ok(least.min(stream.config.num_replicas))
-        })
-        .await
-        .unwrap_or(usize::MAX);
+        });
+    let replicas = match ask(client, "listing the streams", &[api::STREAM_LIST], least).await {
+        Err(error) => return refused("durability", &error),
+        Ok(found) => found.unwrap_or(usize::MAX),
+    };
     match (replicas, cluster) {
         (usize::MAX, _) => Finding::ok("durability", "no queue yet"),
         (3.., _) => Finding::ok(
@@ -196,18 +230,27 @@ async fn streams(client: &Client, js: &async_nats::jetstream::Context) -> Vec<Fi
             text
         },
     )];
-    let dead = js
-        .get_stream(client.0.namespace.dead_stream())
-        .await
-        .map_or(0, |stream| stream.cached_info().state.messages);
-    if dead > 0 {
+    let dead = client.0.namespace.dead_stream();
+    let subject = api::stream_info(&dead);
+    let subjects = [subject.as_str()];
+    let asked = ask(
+        client,
+        "looking at the dead letters",
+        &subjects,
+        js.get_stream(&dead),
+    );
+    let count = match asked.await {
+        Err(error) => {
+            findings.push(refused("dead letters", &error));
+            0
+        }
+        Ok(found) => found.map_or(0, |stream| stream.cached_info().state.messages),
+    };
+    if count > 0 {
         findings.push(Finding::warning(
             "dead letters",
-            format!("{dead} messages could not run and are kept with the reason"),
-            format!(
-                "look at them: nats stream view {}",
-                client.0.namespace.dead_stream()
-            ),
+            format!("{count} messages could not run and are kept with the reason"),
+            format!("look at them: nats stream view {dead}"),
         ));
     }
     findings
@@ -221,12 +264,12 @@ async fn clock(client: &Client, nats: &async_nats::Client) -> Finding {
         ts: Option<Timestamp>,
     }
     let before = Timestamp::now();
-    let answer = nats
-        .request(
-            format!("$JS.API.STREAM.INFO.{}", client.0.namespace.plan_stream()),
-            "".into(),
-        )
-        .await;
+    let subject = api::stream_info(&client.0.namespace.plan_stream());
+    let asked = nats.request(subject.clone(), "".into());
+    let answer = match ask(client, "asking for the time", &[&subject], asked).await {
+        Err(error) => return refused("clock", &error),
+        Ok(answer) => answer,
+    };
     let after = Timestamp::now();
     let server = answer
         .ok()

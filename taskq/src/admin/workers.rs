@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
-use crate::broker::WORKERS;
+use crate::broker::{WORKERS, api};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::Registration;
@@ -88,19 +88,28 @@ pub async fn workers(client: &Client) -> Result<Vec<WorkerInfo>> {
         .subscribe(inbox.clone())
         .await
         .map_err(|error| closed(error.into()))?;
-    nats.publish_with_reply(format!("$SRV.INFO.{WORKERS}"), inbox, "".into())
+    let question = api::service_info(WORKERS);
+    nats.publish_with_reply(question.clone(), inbox, "".into())
         .await
         .map_err(|error| closed(error.into()))?;
     let limit = tokio::time::Instant::now() + LIMIT;
     let mut found = Vec::new();
     // The first answer may be slow to come, the others follow closely.
     let mut quiet = QUIET * 3;
-    while let Ok(Some(answer)) = tokio::time::timeout_at(
-        limit.min(tokio::time::Instant::now() + quiet),
-        answers.next(),
-    )
-    .await
-    {
+    loop {
+        let wait = tokio::time::timeout_at(
+            limit.min(tokio::time::Instant::now() + quiet),
+            answers.next(),
+        );
+        // A refused question would look like no worker.
+        let answered = match client.0.broker.denials() {
+            Some(denials) => denials
+                .or_denied(&[&question], wait)
+                .await
+                .map_err(|denial| denial.into_error("asking for workers"))?,
+            None => wait.await,
+        };
+        let Ok(Some(answer)) = answered else { break };
         if answer.status == Some(async_nats::StatusCode::NO_RESPONDERS) {
             break;
         }

@@ -1,13 +1,16 @@
 //! One connection to NATS: where, as whom, and what its errors mean.
 
-use std::path::PathBuf;
+mod explain;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use async_nats::{ConnectErrorKind, Event, ServerAddr};
+use async_nats::{Event, ServerAddr};
 use tokio::sync::broadcast;
 
+use super::denial::{Denial, Denials};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where NATS is and how to identify to it. `Debug` shows no secret.
@@ -49,8 +52,8 @@ pub(crate) enum Happening {
     Reconnected,
     /// A subscription overflowed: messages were dropped.
     SlowConsumer,
-    /// The server refused an operation on this subject.
-    Denied(Arc<str>),
+    /// The server refused an operation.
+    Denied(Denial),
 }
 
 /// A connection, and what happens to it.
@@ -58,6 +61,7 @@ pub(crate) enum Happening {
 pub(crate) struct Connection {
     pub(crate) client: async_nats::Client,
     pub(crate) happenings: broadcast::Receiver<Happening>,
+    pub(crate) denials: Denials,
 }
 
 impl ConnectOptions {
@@ -84,38 +88,23 @@ impl ConnectOptions {
         loop {
             let left = self.connect_timeout.saturating_sub(started.elapsed());
             let (happens, happenings) = broadcast::channel(256);
-            let options = self.options(&servers, happens).await?;
+            let denials = Denials::new(self.inbox_prefix.as_deref());
+            let options = self.options(happens, denials.clone()).await?;
             let attempt = options
                 .connection_timeout(left.clamp(Duration::from_millis(200), Duration::from_secs(5)))
                 .connect(servers.clone());
             let error = match attempt.await {
-                Ok(client) => return Ok(Connection { client, happenings }),
+                Ok(client) => {
+                    return Ok(Connection {
+                        client,
+                        happenings,
+                        denials,
+                    });
+                }
                 Err(error) => error,
             };
-            match error.kind() {
-                ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    return Err(Error::new(
-                        ErrorKind::Unauthorized,
-                        format!(
-                            "the NATS server at {} refused the credentials: {error}; check NATS_USER \
-                             and NATS_PASSWORD, NATS_TOKEN, NATS_NKEY or NATS_CREDS",
-                            self.public_url()
-                        ),
-                    )
-                    .with_source(error));
-                }
-                ConnectErrorKind::Tls | ConnectErrorKind::ServerParse => {
-                    return Err(Error::new(
-                        ErrorKind::Connect,
-                        format!(
-                            "cannot connect to NATS at {}: {error}; check NATS_URL, NATS_CA, \
-                             NATS_CERT and NATS_KEY",
-                            self.public_url()
-                        ),
-                    )
-                    .with_source(error));
-                }
-                _ => {}
+            if let Some(told) = explain::explain(self, &error) {
+                return Err(told.with_source(error));
             }
             if started.elapsed() >= self.connect_timeout {
                 return Err(Error::new(
@@ -141,26 +130,34 @@ impl ConnectOptions {
         }
     }
 
+    /// The servers' addresses, without what identifies: async-nats logs them.
     fn servers(&self) -> Result<Vec<ServerAddr>> {
-        self.url
-            .split(',')
-            .map(|url| {
-                url.trim().parse::<ServerAddr>().map_err(|error| {
-                    Error::invalid(format!(
-                        "`{}` is not the address of a NATS server: {error}; write it like \
-                         nats://127.0.0.1:4222",
-                        self.public_url()
-                    ))
-                })
-            })
-            .collect()
+        parse(&self.public_url()).map_err(|error| self.bad_url(&error))
+    }
+
+    /// The user and the password, or the token alone, that the address holds.
+    fn in_url(&self) -> Result<Option<(String, Option<String>)>> {
+        let servers = parse(&self.url).map_err(|error| self.bad_url(&error))?;
+        Ok(servers.iter().find_map(|server| {
+            let user = server.username()?.to_owned();
+            Some((user, server.password().map(str::to_owned)))
+        }))
+    }
+
+    fn bad_url(&self, error: &std::io::Error) -> Error {
+        Error::invalid(format!(
+            "`{}` is not the address of a NATS server: {error}; write it like \
+             nats://127.0.0.1:4222",
+            self.public_url()
+        ))
     }
 
     async fn options(
         &self,
-        servers: &[ServerAddr],
         happens: broadcast::Sender<Happening>,
+        denials: Denials,
     ) -> Result<async_nats::ConnectOptions> {
+        let in_url = self.in_url()?;
         let connected = Arc::new(AtomicBool::new(false));
         let had_connected = Arc::clone(&connected);
         let mut options = async_nats::ConnectOptions::new()
@@ -182,22 +179,18 @@ impl ConnectOptions {
                 if matches!(event, Event::Connected) {
                     connected.store(true, Ordering::Relaxed);
                 }
-                let happens = happens.clone();
-                async move { tell(&happens, event) }
+                let (happens, denials) = (happens.clone(), denials.clone());
+                async move { tell(&happens, &denials, event) }
             });
         if let Some(prefix) = &self.inbox_prefix {
             options = options.custom_inbox_prefix(prefix);
         }
-        // async-nats ignores the user and password of an address.
-        let in_url = servers
-            .iter()
-            .find_map(|server| Some((server.username()?, server.password())));
         if let Some((user, password)) = &self.user {
             options = options.user_and_password(user.clone(), password.clone());
-        } else if let Some((user, Some(password))) = in_url {
-            options = options.user_and_password(user.to_owned(), password.to_owned());
+        } else if let Some((user, Some(password))) = &in_url {
+            options = options.user_and_password(user.clone(), password.clone());
         } else if let Some((token, None)) = in_url {
-            options = options.token(token.to_owned());
+            options = options.token(token);
         }
         if let Some(token) = &self.token {
             options = options.token(token.clone());
@@ -215,9 +208,12 @@ impl ConnectOptions {
             })?;
         }
         if let Some(ca) = &self.ca {
+            readable(ca, "the certificates to trust", "NATS_CA")?;
             options = options.add_root_certificates(ca.clone()).require_tls(true);
         }
         if let Some((cert, key)) = &self.identity {
+            readable(cert, "the certificate", "NATS_CERT")?;
+            readable(key, "the certificate's key", "NATS_KEY")?;
             options = options.add_client_certificate(cert.clone(), key.clone());
         }
         Ok(options)
@@ -233,7 +229,22 @@ impl std::fmt::Debug for ConnectOptions {
     }
 }
 
-fn tell(happens: &broadcast::Sender<Happening>, event: Event) {
+fn parse(urls: &str) -> std::io::Result<Vec<ServerAddr>> {
+    urls.split(',').map(|url| url.trim().parse()).collect()
+}
+
+/// async-nats would tell of a missing file without its name.
+fn readable(path: &Path, what: &str, variable: &str) -> Result<()> {
+    std::fs::File::open(path).map(drop).map_err(|error| {
+        Error::invalid(format!(
+            "cannot read {what} in {}: {error}; check {variable}",
+            path.display()
+        ))
+        .with_source(error)
+    })
+}
+
+fn tell(happens: &broadcast::Sender<Happening>, denials: &Denials, event: Event) {
     let happening = match event {
         Event::Connected => {
             tracing::debug!("connected to NATS");
@@ -246,10 +257,12 @@ fn tell(happens: &broadcast::Sender<Happening>, event: Event) {
         Event::SlowConsumer(_) => Happening::SlowConsumer,
         Event::ServerError(error) => {
             let text = error.to_string();
-            match denied_subject(&text) {
-                Some(subject) => {
-                    tracing::warn!("the NATS server refused an operation: {text}");
-                    Happening::Denied(subject.into())
+            match Denial::read(&text) {
+                Some(denial) => {
+                    // Who asked is told, with what to do.
+                    tracing::debug!("the NATS server refused an operation: {text}");
+                    denials.tell(denial.clone());
+                    Happening::Denied(denial)
                 }
                 None => {
                     tracing::warn!("the NATS server reports an error: {text}");
@@ -270,16 +283,6 @@ fn tell(happens: &broadcast::Sender<Happening>, event: Event) {
     let _ = happens.send(happening);
 }
 
-/// The subject in `Permissions Violation for Publish to "subject"`.
-fn denied_subject(text: &str) -> Option<&str> {
-    if !text.to_ascii_lowercase().contains("permissions violation") {
-        return None;
-    }
-    let (_, rest) = text.split_once('"')?;
-    let (subject, _) = rest.split_once('"')?;
-    Some(subject)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,14 +300,5 @@ mod tests {
         for secret in ["s3cret", "t0ken", "pa55"] {
             assert!(!shown.contains(secret), "{shown}");
         }
-    }
-
-    #[test]
-    fn a_refused_subject_is_found_in_the_servers_words() {
-        assert_eq!(
-            denied_subject("Permissions Violation for Publish to \"taskq.work.a\""),
-            Some("taskq.work.a")
-        );
-        assert_eq!(denied_subject("Maximum Payload Violation"), None);
     }
 }

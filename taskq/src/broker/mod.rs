@@ -8,11 +8,13 @@
 
 mod connect;
 mod core;
+mod denial;
 mod jetstream;
 mod lease;
 mod memory;
 mod names;
 mod operate;
+mod provision;
 mod pulse;
 mod waiters;
 
@@ -27,13 +29,16 @@ use taskq_syntax::Priority;
 use tokio::sync::mpsc;
 
 pub(crate) use connect::ConnectOptions;
+pub(crate) use denial::Denials;
 pub(crate) use lease::{LeaseKeeper, Leases};
-pub(crate) use names::{Namespace, WORKERS};
+pub(crate) use names::{Namespace, WORKERS, api};
 pub(crate) use operate::{Cancelling, EventQuery, EventScope, LetterQuery, Operate, Place, Task};
+pub(crate) use provision::ProvisionOrder;
+pub use provision::{Provision, ProvisionAction, ProvisionKind};
 pub(crate) use pulse::Pulse;
 pub(crate) use waiters::Expected;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::{CancelRequest, DeadLetter, Journal, Outcome, TaskId};
 use crate::time::Timestamp;
 
@@ -179,6 +184,26 @@ pub(crate) trait Broker: Operate + Send + Sync + fmt::Debug + 'static {
 
     /// The NATS connection, for services and diagnosis; none in memory.
     fn nats(&self) -> Option<&async_nats::Client>;
+
+    /// What the server refuses on that connection; none in memory.
+    fn denials(&self) -> Option<&Denials> {
+        None
+    }
+
+    /// Makes what is missing on the server, and brings up to date what is
+    /// there.
+    fn provision(&self, _: ProvisionOrder) -> BoxFuture<'_, Result<Vec<Provision>>> {
+        let mode = self.mode();
+        Box::pin(async move {
+            Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "there is nothing to make in {mode} mode: only jetstream mode has streams; \
+                     set TASKQ_MODE=jetstream"
+                ),
+            ))
+        })
+    }
 }
 
 /// A message on its way to a queue.

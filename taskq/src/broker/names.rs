@@ -1,4 +1,4 @@
-//! The only file that spells a subject, a stream or a consumer.
+//! The only module that spells a subject, a stream or a consumer.
 //!
 //! | thing | name |
 //! |---|---|
@@ -11,11 +11,19 @@
 //! | payloads over the limit | object stores `TASKQ_PAYLOADS` (arguments) and `TASKQ_RESULTS` (values) |
 //! | core mode | `taskq.core.work.<queue>.<priority>.<task>.<id>`, `taskq.core.done.<origin>.<id>`, `taskq.core.cancel.<id>` |
 //! | outcomes that are stored, told by workers | `taskq.stored.<origin>` |
+//!
+//! The server's own subjects are in [`api`]; whose right each subject is, in
+//! [`mod@right`] and `deploy/nats/permissions.conf`.
+
+pub(crate) mod api;
+mod right;
 
 use std::fmt::Write as _;
 
 use taskq_syntax::Priority;
 
+pub(crate) use self::right::Act;
+pub(super) use self::right::right;
 use super::operate::{EventScope, LetterQuery};
 use crate::error::{Error, Result};
 use crate::message::{Event, TaskId};
@@ -310,6 +318,12 @@ impl Namespace {
     /// Where workers tell an origin which of its outcomes are stored.
     pub(super) fn stored(&self, origin: &str) -> String {
         format!("{}.stored.{origin}", self.root)
+    }
+
+    /// Whether outcomes are heard of by a subscription to this.
+    pub(super) fn tells_outcomes(&self, subject: &str) -> bool {
+        let rest = subject.strip_prefix(self.root.as_str());
+        rest.is_some_and(|rest| rest.starts_with(".done.") || rest.starts_with(".stored."))
     }
 
     pub(super) fn core_work(

@@ -6,11 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::denial::Denial;
+use crate::error::Result;
 use crate::message::TaskId;
 
 /// The waiters of one broker.
 #[derive(Debug, Default)]
-pub(super) struct Waiters(Mutex<HashMap<TaskId, Arc<Slot>>>);
+pub(super) struct Waiters {
+    slots: Mutex<HashMap<TaskId, Arc<Slot>>>,
+    /// Why no outcome will come, if that is so.
+    refused: OnceLock<Denial>,
+}
 
 /// Where an outcome is put for those who wait for it.
 #[derive(Debug, Default)]
@@ -21,7 +27,7 @@ struct Slot {
 
 impl Waiters {
     fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Slot>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Registers a waiter. `keep` is dropped with it.
@@ -57,6 +63,15 @@ impl Waiters {
         }
     }
 
+    /// Tells all that wait that this user may not hear of outcomes.
+    pub(super) fn refuse(&self, denial: Denial) {
+        if self.refused.set(denial).is_ok() {
+            for slot in self.lock().values() {
+                slot.filled.notify_waiters();
+            }
+        }
+    }
+
     /// Whether anybody waits for this outcome, and it has not come yet.
     pub(super) fn wants(&self, id: &TaskId) -> bool {
         self.lock()
@@ -86,12 +101,18 @@ pub(crate) struct Expected {
 impl Expected {
     /// Waits for the outcome, however long that takes, and gives the JSON of
     /// it.
-    pub(crate) async fn record(&self) -> &Bytes {
+    ///
+    /// # Errors
+    /// When this user may not hear of outcomes.
+    pub(crate) async fn record(&self) -> Result<&Bytes> {
         loop {
             // Listening first and looking then leaves no gap.
             let filled = self.slot.filled.notified();
             if let Some(outcome) = self.slot.outcome.get() {
-                return outcome;
+                return Ok(outcome);
+            }
+            if let Some(denial) = self.waiters.refused.get() {
+                return Err(denial.clone().into_error("waiting for an outcome"));
             }
             filled.await;
         }
@@ -138,8 +159,8 @@ mod tests {
         waiters.deliver(&id, b"no outcome");
         waiters.deliver(&id, b"another");
         assert!(one.is_here() && two.is_here());
-        assert_eq!(one.record().await, &b"no outcome"[..]);
-        assert_eq!(two.record().await, &b"no outcome"[..]);
+        assert_eq!(one.record().await.unwrap(), &b"no outcome"[..]);
+        assert_eq!(two.record().await.unwrap(), &b"no outcome"[..]);
     }
 
     #[test]

@@ -79,14 +79,9 @@ pub struct ConnectArgs {
     )]
     pub mode: Mode,
 
-    /// Nodes of a NATS cluster that store each message of the streams made here: 1, 3 or 5
-    #[arg(
-        long,
-        env = "TASKQ_REPLICAS",
-        value_name = "COUNT",
-        default_value_t = 1
-    )]
-    pub replicas: usize,
+    /// Nodes of a NATS cluster that store each message of the streams made here: 1 (if not set), 3 or 5
+    #[arg(long, env = "TASKQ_REPLICAS", value_name = "COUNT")]
+    pub replicas: Option<usize>,
 
     /// Start of the subjects that answers come to, where `_INBOX.>` is not allowed
     #[arg(long, env = "TASKQ_INBOX_PREFIX", value_name = "PREFIX")]
@@ -110,8 +105,10 @@ impl ConnectArgs {
             .url(&self.url)
             .namespace(&self.namespace)
             .mode(self.mode)
-            .replicas(self.replicas)
             .connect_timeout(self.connect_timeout);
+        if let Some(replicas) = self.replicas {
+            builder = builder.replicas(replicas);
+        }
         if let Some(creds) = &self.creds {
             builder = builder.credentials_file(creds);
         }

@@ -50,12 +50,19 @@ impl LogFormat {
 }
 
 impl LogArgs {
-    /// async-nats logs, at `info`, what this library logs in its own words.
+    /// async-nats logs, at `info`, what this library logs in its own words;
+    /// and why it cannot connect, which this library's error tells.
     fn filter(&self) -> String {
-        if self.log.contains("async_nats") || !self.log.contains("info") {
+        if ["async_nats", "debug", "trace"]
+            .iter()
+            .any(|part| self.log.contains(part))
+        {
             return self.log.clone();
         }
-        format!("async_nats=warn,{}", self.log)
+        format!(
+            "async_nats=warn,async_nats::connector=off,async_nats::options=off,{}",
+            self.log
+        )
     }
 
     /// Starts to log. Does nothing in a program that logs already.

@@ -136,7 +136,15 @@ impl Client {
         // The outcome first: from then on nothing that a worker may still do
         // counts, and whoever waits knows.
         let record = record(request, &task, message.as_ref(), broker.now());
-        if broker.conclude(record).await? {
+        let concluded = match broker.conclude(record).await {
+            // A producer may ask, and not record: the worker that takes the
+            // task will.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Ok(Cancellation::Requested);
+            }
+            concluded => concluded?,
+        };
+        if concluded {
             broker.withdraw(&task).await?;
             return Ok(Cancellation::Cancelled);
         }

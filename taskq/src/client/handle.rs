@@ -79,7 +79,7 @@ impl<T> TaskHandle<T> {
         T: DeserializeOwned,
     {
         self.within(timeout, async |expected: &Expected| {
-            let record = expected.record().await;
+            let record = expected.record().await?;
             match Outcome::value_of(record) {
                 Some(value) => value,
                 // Not a success, or not as usual: the whole record tells.
@@ -104,7 +104,7 @@ impl<T> TaskHandle<T> {
     /// As [`outcome`](Self::outcome).
     pub async fn outcome_timeout(&self, timeout: Duration) -> Result<Outcome> {
         self.within(timeout, async |expected: &Expected| {
-            Box::pin(self.whole(expected.record().await)).await
+            Box::pin(self.whole(expected.record().await?)).await
         })
         .await
     }

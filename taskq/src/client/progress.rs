@@ -88,6 +88,9 @@ pub(super) async fn follow(
             std::future::ready(new)
         });
     Ok(steps.take_until(async move {
-        expected.record().await;
+        // Whoever may not hear of the end waits for the progress alone.
+        if expected.record().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }))
 }

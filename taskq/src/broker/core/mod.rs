@@ -23,8 +23,9 @@ use super::jetstream::pipe::{Pipe, Refusal};
 use super::names::{WORKERS, untoken};
 use super::waiters::Waiters;
 use super::{
-    Broker, Consumer, Deliveries, Delivery, Expected, History, Leases, Mode, Namespace, Operate,
-    Publication, Published, Pulse, QueueDepth, Receipt, Settlement, Settler, Status, Subscription,
+    Broker, Consumer, Deliveries, Delivery, Denials, Expected, History, Leases, Mode, Namespace,
+    Operate, Publication, Published, Pulse, QueueDepth, Receipt, Settlement, Settler, Status,
+    Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Event, Journal, Outcome, TaskId};
@@ -38,6 +39,7 @@ const ORIGIN_TIME: &str = "Taskq-Sent-At";
 
 pub(crate) struct Core {
     client: Client,
+    denials: Denials,
     names: Namespace,
     pipe: Pipe,
     origin: String,
@@ -62,12 +64,17 @@ impl Core {
         names: Namespace,
         origin: String,
     ) -> Result<Arc<Self>> {
-        let Connection { client, happenings } = connection;
+        let Connection {
+            client,
+            happenings,
+            denials,
+        } = connection;
         let pipe = Pipe::open(client.clone(), client.new_inbox()).await?;
         let following = AbortOnDrop(tokio::spawn(follow(pipe.clone(), happenings)));
         Ok(Arc::new(Self {
             teller: Teller::new(client.clone()),
             client,
+            denials,
             names,
             pipe,
             origin,
@@ -137,7 +144,11 @@ fn closed() -> Error {
 async fn follow(pipe: Pipe, mut happenings: broadcast::Receiver<Happening>) {
     loop {
         match happenings.recv().await {
-            Ok(Happening::Denied(subject)) => pipe.deny(&subject),
+            Ok(Happening::Denied(denial)) => {
+                if pipe.deny(&denial) == 0 {
+                    tracing::warn!("{}", denial.into_error("something on the connection"));
+                }
+            }
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
         }
@@ -223,9 +234,21 @@ impl Broker for Arc<Core> {
                 .subscribe(probe.clone())
                 .await
                 .map_err(|error| closed().with_source(error))?;
-            let sent = self.client.publish(probe, "".into()).await;
+            let sent = self.client.publish(probe.clone(), "".into()).await;
             sent.map_err(|error| closed().with_source(error))?;
-            echo.next().await;
+            let subjects: Vec<String> = subscription
+                .queues
+                .iter()
+                .map(|queue| self.names.core_work_all(queue))
+                .collect();
+            let mut subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+            subjects.push(&probe);
+            match self.denials.or_denied(&subjects, echo.next()).await {
+                Ok(_) => {}
+                // Refused or come back: it has been there.
+                Err(denial) if *denial.subject == *probe => {}
+                Err(denial) => return Err(denial.into_error("taking messages")),
+            }
             let leases = Arc::new(Leases::endless(subscription.lease));
             let notices = self.listen_to_wishes().await?;
             let pulse = Arc::new(Pulse::new(Instant::now()));
@@ -283,6 +306,10 @@ impl Broker for Arc<Core> {
 
     fn nats(&self) -> Option<&Client> {
         Some(&self.client)
+    }
+
+    fn denials(&self) -> Option<&Denials> {
+        Some(&self.denials)
     }
 }
 

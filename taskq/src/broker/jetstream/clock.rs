@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::JetStream;
+use crate::broker::names::api;
 use crate::time::Timestamp;
 
 /// How long a comparison holds.
@@ -41,11 +42,13 @@ impl JetStream {
         }
         let before = Timestamp::now();
         let asked = Instant::now();
-        let subject = format!("$JS.API.STREAM.INFO.{}", self.layout.names.plan_stream());
-        let answer = self.client.request(subject, "".into()).await;
+        let subject = api::stream_info(&self.layout.names.plan_stream());
+        let what = || "asking for the time".to_owned();
+        let answer = self.ask(&what, subject, "".into()).await;
         let took = asked.elapsed();
         let Some(server) = answer
             .ok()
+            .and_then(Result::ok)
             .and_then(|answer| serde_json::from_slice::<Answer>(&answer.payload).ok()?.ts)
         else {
             tracing::debug!("the server does not tell its time; this machine's clock counts");

@@ -5,11 +5,12 @@ use futures::TryStreamExt as _;
 
 use super::JetStream;
 use crate::broker::QueueDepth;
+use crate::broker::names::api;
 use crate::error::{Error, ErrorKind, Result};
 
 impl JetStream {
     pub(super) async fn count_queues(&self) -> Result<Vec<QueueDepth>> {
-        let queues = self.list_queues().await?;
+        let queues = self.layout.list_queues().await?;
         futures::future::try_join_all(queues.into_iter().map(|queue| self.count_queue(queue))).await
     }
 
@@ -21,18 +22,27 @@ impl JetStream {
                 format!("counting queue {queue} failed: {error}"),
             )
         };
-        let stream = self
-            .layout
-            .js
-            .get_stream(names.queue_stream(&queue))
+        let name = names.queue_stream(&queue);
+        let asked = async {
+            let stream = self
+                .layout
+                .js
+                .get_stream(&name)
+                .await
+                .map_err(|error| failed(&error))?;
+            let consumers: Vec<consumer::Info> = stream
+                .consumers()
+                .try_collect()
+                .await
+                .map_err(|error| failed(&error))?;
+            Ok::<_, Error>((stream.cached_info().state.messages, consumers))
+        };
+        let subjects = [&*api::stream_info(&name), &*api::consumer_list(&name)];
+        let (messages, consumers) = self
+            .denials
+            .or_denied(&subjects, asked)
             .await
-            .map_err(|error| failed(&error))?;
-        let messages = stream.cached_info().state.messages;
-        let consumers: Vec<consumer::Info> = stream
-            .consumers()
-            .try_collect()
-            .await
-            .map_err(|error| failed(&error))?;
+            .map_err(|denial| denial.into_error(&format!("counting queue {queue}")))??;
         let running = consumers
             .iter()
             .map(|consumer| consumer.num_ack_pending as u64)

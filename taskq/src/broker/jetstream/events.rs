@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::JetStream;
-use crate::broker::names::Namespace;
+use crate::broker::names::{Namespace, api};
 use crate::broker::{EventQuery, EventScope};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::message::{Event, EventKind, Outcome};
@@ -156,11 +156,13 @@ impl JetStream {
             deliver_policy,
             ..Default::default()
         };
+        let create = self.layout.js.create_consumer_on_stream(config, &stream);
+        let [nameless, named] = api::consumers_create(&stream);
         let consumer = self
-            .layout
-            .js
-            .create_consumer_on_stream(config, &stream)
+            .denials
+            .or_denied(&[&nameless, &named], create)
             .await
+            .map_err(|denial| denial.into_error(&format!("reading stream {stream}")))?
             .map_err(|error| failed(error.into()))?;
         let messages = consumer
             .messages()
@@ -216,9 +218,9 @@ impl JetStream {
             .subscribe(inbox.clone())
             .await
             .map_err(|error| failed(&error))?;
-        let request = format!("$JS.API.DIRECT.GET.{stream}");
+        let request = api::direct_get(stream);
         self.client
-            .publish_with_reply(request, inbox, query.to_string().into())
+            .publish_with_reply(request.clone(), inbox, query.to_string().into())
             .await
             .map_err(|error| failed(&error))?;
         let mut batch = Batch {
@@ -226,7 +228,10 @@ impl JetStream {
             next: None,
         };
         loop {
-            let answer = tokio::time::timeout(SILENCE, answers.next()).await;
+            let answer = tokio::time::timeout(SILENCE, answers.next());
+            let answer = self.denials.or_denied(&[&request], answer).await;
+            let answer =
+                answer.map_err(|denial| denial.into_error(&format!("reading stream {stream}")))?;
             let Ok(Some(answer)) = answer else {
                 return Err(failed(&"no answer"));
             };

@@ -64,7 +64,7 @@ impl LeaseKeeper for Keeper {
             let Some(connection) = &self.connection else {
                 return Ok(());
             };
-            let client = &connection.client;
+            let (client, denials) = (&connection.client, &connection.denials);
             // The last of each consumer asks for an answer. A consumer takes
             // what it is told in order, so that answer stands for all; a
             // flush would only prove that the bytes are on their way.
@@ -78,9 +78,11 @@ impl LeaseKeeper for Keeper {
                 }
             }
             let answers = last.into_values().map(|address| async move {
-                client
-                    .request(address.to_owned(), PROGRESS)
+                let asked = client.request(address.to_owned(), PROGRESS);
+                denials
+                    .or_denied(&[address], asked)
                     .await
+                    .map_err(|denial| denial.into_error("renewing a lease"))?
                     .map(drop)
                     .map_err(|error| {
                         Error::new(

@@ -1,4 +1,5 @@
-//! The streams and consumers, made when they are first needed.
+//! The streams and consumers, made when they are first needed, or by
+//! `taskq init` (provision.rs).
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -7,11 +8,16 @@ use std::time::Duration;
 use async_nats::jetstream::{self, consumer, context, stream};
 use taskq_syntax::Priority;
 
-use crate::broker::names::{Namespace, PRIORITIES};
+use super::pipe::code;
+use crate::broker::denial::Denials;
+use crate::broker::names::{Namespace, PRIORITIES, api};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long outcomes are kept.
 pub(super) const KEEP_OUTCOMES: Duration = Duration::from_secs(3 * 24 * 3600);
+/// How long the arguments of a call are kept, should nobody remove them:
+/// longer than a dead letter.
+const KEEP_CALLS: Duration = Duration::from_secs(45 * 24 * 3600);
 /// How long dead letters are kept.
 const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long events are kept, unless they take more room than that.
@@ -24,11 +30,17 @@ const MAX_HELD: i64 = 100_000;
 /// changed later, so it is large.
 const MAX_WAITING: i64 = 65_536;
 
+/// The lease of consumers that `taskq init` makes; a worker's own default is
+/// the same.
+pub(super) const LEASE: Duration = Duration::from_secs(6);
+
 /// The layout of one namespace.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) names: Namespace,
+    pub(super) client: async_nats::Client,
     pub(super) js: jetstream::Context,
+    pub(super) denials: Denials,
     pub(super) replicas: usize,
     /// The queues whose streams are known to be there; the shared streams
     /// are known by the empty name.
@@ -36,13 +48,20 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(names: Namespace, client: async_nats::Client, replicas: usize) -> Self {
+    pub(super) fn new(
+        names: Namespace,
+        client: async_nats::Client,
+        denials: Denials,
+        replicas: usize,
+    ) -> Self {
         let js = context::ContextBuilder::new()
             .timeout(Duration::from_secs(5))
-            .build(client);
+            .build(client.clone());
         Self {
             names,
+            client,
             js,
+            denials,
             replicas,
             known: Mutex::default(),
         }
@@ -86,34 +105,67 @@ impl Layout {
         if self.is_known("") {
             return Ok(());
         }
-        futures::future::try_join_all(
-            [
-                self.plan_config(),
-                self.done_config(),
-                self.dead_config(),
-                self.state_config(),
-                self.events_config(),
-            ]
-            .map(|config| self.ensure_stream(config)),
-        )
-        .await?;
+        let streams = self.shared_configs();
+        futures::future::try_join_all(streams.map(|config| self.ensure_stream(config))).await?;
         self.set_known("");
         Ok(())
+    }
+
+    /// The streams that all queues share; a new one goes here.
+    pub(super) fn shared_configs(&self) -> [stream::Config; 5] {
+        [
+            self.plan_config(),
+            self.done_config(),
+            self.dead_config(),
+            self.state_config(),
+            self.events_config(),
+        ]
+    }
+
+    /// The streams of the object stores, which most systems never need.
+    pub(super) fn bucket_configs(&self) -> [stream::Config; 2] {
+        let config = |bucket: &str, max_age, what| {
+            let (name, subjects) = api::object_store(bucket);
+            stream::Config {
+                max_age,
+                discard: stream::DiscardPolicy::New,
+                allow_rollup: true,
+                ..self.base(name, subjects.to_vec(), what)
+            }
+        };
+        [
+            config(
+                &self.names.payloads(),
+                KEEP_CALLS,
+                "taskq: arguments that are too large for a message",
+            ),
+            config(
+                &self.names.results(),
+                KEEP_OUTCOMES,
+                "taskq: returned values that are too large for an outcome",
+            ),
+        ]
+    }
+
+    /// Makes the object stores, if they are not there.
+    pub(super) async fn ensure_buckets(&self) -> Result<()> {
+        let streams = self.bucket_configs();
+        futures::future::try_join_all(streams.map(|config| self.ensure_stream(config)))
+            .await
+            .map(drop)
     }
 
     /// An existing stream stays as it is: its limits are the operator's.
     async fn ensure_stream(&self, config: stream::Config) -> Result<()> {
         let name = config.name.clone();
-        match self.js.get_or_create_stream(config).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Error::new(
-                ErrorKind::Unavailable,
-                format!(
-                    "cannot create stream {name}: {error}; JetStream must be on, and this NATS \
-                     user be allowed to"
-                ),
-            )
-            .with_source(error)),
+        let (info, create) = (api::stream_info(&name), api::stream_create(&name));
+        let made = self.js.get_or_create_stream(config);
+        match self.denials.or_denied(&[&info, &create], made).await {
+            Ok(Ok(_)) => Ok(()),
+            // Who may not even look leaves the streams to others.
+            Err(denial) if *denial.subject == *info => Ok(()),
+            Err(denial) => Err(denial.into_error(&format!("creating stream {name}"))),
+            Ok(Err(error)) => Err(create_error(&name, error)),
         }
     }
 
@@ -127,8 +179,50 @@ impl Layout {
     ) -> Result<Duration> {
         let stream = self.names.queue_stream(queue);
         let name = Namespace::consumer(priority);
-        let config = consumer::pull::Config {
-            durable_name: Some(name.clone()),
+        let (info, create) = (
+            api::consumer_info(&stream, &name),
+            api::consumer_create(&stream, &name, &self.names.work_lane(queue, priority)),
+        );
+        let config = self.lane_config(queue, priority, lease);
+        // Asked for first: a worker may not be allowed to create, and the
+        // settings of an existing consumer are the queue's, not ours.
+        let made = async {
+            let existing = self
+                .js
+                .get_consumer_from_stream::<consumer::pull::Config, _, _>(&name, &stream)
+                .await;
+            match existing {
+                Ok(consumer) => Ok(consumer),
+                Err(_) => self.js.create_consumer_on_stream(config, &stream).await,
+            }
+        };
+        let made = self.denials.or_denied(&[&info, &create], made).await;
+        let consumer = match made {
+            Ok(made) => made.map_err(|error| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    format!("cannot consume from stream {stream} as {name}: {error}"),
+                )
+                .with_source(error)
+            })?,
+            // Who may not even look leaves the consumers to others.
+            Err(denial) if *denial.subject == *info => return Ok(lease),
+            Err(denial) => {
+                return Err(denial.into_error(&format!("creating consumer {name} of {stream}")));
+            }
+        };
+        Ok(consumer.cached_info().config.ack_wait)
+    }
+
+    /// The consumer of a lane, as taskq makes it.
+    pub(super) fn lane_config(
+        &self,
+        queue: &str,
+        priority: Priority,
+        lease: Duration,
+    ) -> consumer::pull::Config {
+        consumer::pull::Config {
+            durable_name: Some(Namespace::consumer(priority)),
             filter_subject: self.names.work_lane(queue, priority),
             ack_policy: consumer::AckPolicy::Explicit,
             ack_wait: lease,
@@ -138,29 +232,7 @@ impl Layout {
             max_ack_pending: MAX_HELD,
             max_waiting: MAX_WAITING,
             ..Default::default()
-        };
-        let wrap = |error: Box<dyn std::error::Error + Send + Sync>| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format!("cannot consume from stream {stream} as {name}: {error}"),
-            )
-            .with_source(error)
-        };
-        // Asked for first: a worker may not be allowed to create, and the
-        // settings of an existing consumer are the queue's, not ours.
-        let existing = self
-            .js
-            .get_consumer_from_stream::<consumer::pull::Config, _, _>(&name, &stream)
-            .await;
-        let consumer = match existing {
-            Ok(consumer) => consumer,
-            Err(_) => self
-                .js
-                .create_consumer_on_stream(config, &stream)
-                .await
-                .map_err(|error| wrap(error.into()))?,
-        };
-        Ok(consumer.cached_info().config.ack_wait)
+        }
     }
 
     /// Every lane of a queue.
@@ -185,7 +257,7 @@ impl Layout {
         }
     }
 
-    fn queue_config(&self, queue: &str) -> stream::Config {
+    pub(super) fn queue_config(&self, queue: &str) -> stream::Config {
         stream::Config {
             retention: stream::RetentionPolicy::WorkQueue,
             // So that a backlog cap refuses instead of forgetting.
@@ -274,4 +346,31 @@ impl Layout {
             )
         }
     }
+}
+
+fn create_error(name: &str, error: context::CreateStreamError) -> Error {
+    let what = format!("creating stream {name}");
+    if let context::CreateStreamErrorKind::JetStream(told) = error.kind()
+        && let Some(full) = full_store(&what, told.error_code().0, &told.to_string())
+    {
+        return full.with_source(error);
+    }
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("{what} failed: {error}; JetStream must be on, and have a leader"),
+    )
+    .with_source(error)
+}
+
+/// The error of a request that the server has no space for.
+pub(super) fn full_store(what: &str, code: u64, text: &str) -> Option<Error> {
+    /// "error creating store for stream": hardly ever anything but the disk.
+    const NO_STORE: u64 = 10049;
+    let is_full = code::STORE_FULL.contains(&code) || code == NO_STORE;
+    is_full.then(|| {
+        Error::new(
+            ErrorKind::Unavailable,
+            format!("{what} was refused: {text}: {}", code::FULL),
+        )
+    })
 }

@@ -7,7 +7,8 @@ use serde_json::json;
 use taskq_syntax::Priority;
 
 use super::JetStream;
-use crate::broker::names::Namespace;
+use super::layout::Layout;
+use crate::broker::names::{Namespace, api};
 use crate::broker::{History, Place, Status, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{CancelRequest, Journal, Outcome, TaskId};
@@ -45,9 +46,6 @@ struct ApiError {
     description: String,
 }
 
-/// How long a leader may take to answer.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
-
 /// "no message found", "stream not found"
 const NOT_FOUND: [u64; 2] = [10037, 10059];
 
@@ -55,14 +53,8 @@ impl JetStream {
     async fn get(&self, stream: &str, query: serde_json::Value) -> Result<Option<Stored>> {
         let what = || format!("looking into stream {stream}");
         let reply = self
-            .client
-            .send_request(
-                format!("$JS.API.STREAM.MSG.GET.{stream}"),
-                async_nats::Request::new()
-                    .payload(query.to_string().into())
-                    .timeout(Some(PATIENCE)),
-            )
-            .await
+            .ask(&what, api::message_get(stream), query.to_string().into())
+            .await?
             .map_err(|error| {
                 Error::new(
                     ErrorKind::Unavailable,
@@ -218,7 +210,7 @@ impl JetStream {
     pub(super) async fn find_message(&self, id: &TaskId) -> Result<Option<(Task, bool)>> {
         let names = &self.layout.names;
         let subject = names.work_of_id(id);
-        for queue in self.list_queues().await? {
+        for queue in self.layout.list_queues().await? {
             let stream = names.queue_stream(&queue);
             let Some(stored) = self.first(&stream, &subject).await? else {
                 continue;
@@ -229,14 +221,18 @@ impl JetStream {
             };
             // What the server has handed out and still holds is with a
             // worker.
-            let delivered = self
+            let consumer = Namespace::consumer(priority);
+            let asked = self
                 .layout
                 .js
                 .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(
-                    Namespace::consumer(priority),
-                    &stream,
-                )
+                    &consumer, &stream,
+                );
+            let delivered = self
+                .denials
+                .or_denied(&[&api::consumer_info(&stream, &consumer)], asked)
                 .await
+                .map_err(|denial| denial.into_error("looking at a queue"))?
                 .map_or(0, |consumer| {
                     consumer.cached_info().delivered.stream_sequence
                 });
@@ -253,20 +249,25 @@ impl JetStream {
         }
         Ok(None)
     }
+}
 
+impl Layout {
     /// The queues that have a stream, sorted.
     pub(super) async fn list_queues(&self) -> Result<Vec<String>> {
         use futures::TryStreamExt as _;
-        let mut queues: Vec<String> = self
-            .layout
+        let listed = self
             .js
             .stream_names()
             .try_filter_map(|name| {
-                let queue = self.layout.names.queue_of_stream(&name).map(str::to_owned);
+                let queue = self.names.queue_of_stream(&name).map(str::to_owned);
                 async move { Ok(queue) }
             })
-            .try_collect()
+            .try_collect();
+        let mut queues: Vec<String> = self
+            .denials
+            .or_denied(&[api::STREAM_NAMES], listed)
             .await
+            .map_err(|denial| denial.into_error("listing the streams"))?
             .map_err(|error| {
                 Error::new(
                     ErrorKind::Unavailable,

@@ -11,9 +11,12 @@ mod operate;
 mod outcomes;
 mod payloads;
 pub(super) mod pipe;
+mod provision;
 mod publish;
 mod pull;
+mod rights;
 mod settle;
+mod store;
 mod watchdog;
 mod wishes;
 
@@ -34,10 +37,12 @@ use self::pipe::Pipe;
 use self::pull::Pulls;
 use self::settle::Settlements;
 use super::connect::{ConnectOptions, Connection, Happening};
+use super::denial::Denials;
+use super::names::{Act, api};
 use super::waiters::Waiters;
 use super::{
-    Broker, Consumer, Expected, History, Leases, Mode, Namespace, Publication, Published, Pulse,
-    QueueDepth, Status, Subscription,
+    Broker, Consumer, Expected, History, Leases, Mode, Namespace, Provision, ProvisionOrder,
+    Publication, Published, Pulse, QueueDepth, Status, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Journal, Outcome, TaskId};
@@ -57,6 +62,7 @@ const LOOKS: [Duration; 3] = [
 pub(crate) struct JetStream {
     me: Weak<Self>,
     client: Client,
+    denials: Denials,
     options: ConnectOptions,
     layout: Layout,
     pipe: Pipe,
@@ -82,15 +88,20 @@ impl JetStream {
         replicas: usize,
         patience: Duration,
     ) -> Result<Arc<Self>> {
-        let Connection { client, happenings } = connection;
-        check_server(&client).await?;
+        let Connection {
+            client,
+            happenings,
+            denials,
+        } = connection;
+        check_server(&client, &denials).await?;
         let pipe = Pipe::open(client.clone(), client.new_inbox()).await?;
         let broker = Arc::new_cyclic(|me| Self {
             me: me.clone(),
-            layout: Layout::new(names, client.clone(), replicas),
+            layout: Layout::new(names, client.clone(), denials.clone(), replicas),
             teller: Teller::new(client.clone()),
             clock: Clock::default(),
             client,
+            denials,
             options,
             pipe,
             origin,
@@ -111,7 +122,7 @@ impl JetStream {
 }
 
 /// Refuses a server that lacks what this transport builds on.
-async fn check_server(client: &Client) -> Result<()> {
+async fn check_server(client: &Client, denials: &Denials) -> Result<()> {
     let info = client.server_info();
     let (major, minor, patch) = OLDEST_SERVER;
     if !client.is_server_compatible(major, minor, patch) {
@@ -129,14 +140,17 @@ async fn check_server(client: &Client) -> Result<()> {
         return Err(jetstream_off(client));
     }
     // The account may not have it even where the server does.
-    match client.request("$JS.API.INFO", "".into()).await {
-        Ok(answer) if !contains(&answer.payload, b"\"error\"") => Ok(()),
-        Ok(_) => Err(jetstream_off(client)),
-        Err(error) if error.kind() == async_nats::RequestErrorKind::NoResponders => {
+    let asked = denials.or_denied(&[api::INFO], client.request(api::INFO, "".into()));
+    match asked.await {
+        Ok(Ok(answer)) if !contains(&answer.payload, b"\"error\"") => Ok(()),
+        Ok(Ok(_)) => Err(jetstream_off(client)),
+        Ok(Err(error)) if error.kind() == async_nats::RequestErrorKind::NoResponders => {
             Err(jetstream_off(client))
         }
+        // Nothing goes without answers.
+        Err(denial) if denial.act == Act::Subscribe => Err(denial.into_error("connecting to NATS")),
         // This user may not ask; what it may do will show.
-        Err(_) => Ok(()),
+        Ok(Err(_)) | Err(_) => Ok(()),
     }
 }
 
@@ -163,7 +177,7 @@ async fn follow(broker: Weak<JetStream>, mut happenings: broadcast::Receiver<Hap
             return;
         };
         match happening {
-            Ok(Happening::Denied(subject)) => broker.pipe.deny(&subject),
+            Ok(Happening::Denied(denial)) => broker.take_denial(&denial),
             Ok(Happening::Reconnected) => {
                 broker.reconnects.send_modify(|count| *count += 1);
                 let broker = Arc::downgrade(&broker);
@@ -227,6 +241,7 @@ impl Broker for JetStream {
                     .map(|queue| self.layout.ensure_lanes(queue, subscription.lease)),
             )
             .await?;
+            self.may_take(&subscription.queues).await?;
             let term = terms.into_iter().min().unwrap_or(subscription.lease);
             let leases = Arc::new(Leases::new(term));
             let pulse = Arc::new(Pulse::new(Instant::now()));
@@ -293,6 +308,14 @@ impl Broker for JetStream {
 
     fn nats(&self) -> Option<&Client> {
         Some(&self.client)
+    }
+
+    fn denials(&self) -> Option<&Denials> {
+        Some(&self.denials)
+    }
+
+    fn provision(&self, order: ProvisionOrder) -> BoxFuture<'_, Result<Vec<Provision>>> {
+        Box::pin(async move { self.layout.provision(order).await })
     }
 }
 

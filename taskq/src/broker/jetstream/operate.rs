@@ -9,6 +9,7 @@ use futures::stream::{BoxStream, StreamExt as _};
 use super::JetStream;
 use super::layout::KEEP_OUTCOMES;
 use super::publish::ttl;
+use crate::broker::names::api;
 use crate::broker::{Cancelling, EventQuery, LetterQuery, Operate, Place, Record, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{CancelRequest, DeadLetter, Event, State, TaskId};
@@ -194,10 +195,9 @@ impl JetStream {
                 let plan = names.plan_stream();
                 // No consumer is on this subject, so a purge is safe.
                 let query = serde_json::json!({ "filter": subject });
-                let request = format!("$JS.API.STREAM.PURGE.{plan}");
-                self.client
-                    .request(request, query.to_string().into())
-                    .await
+                let what = || format!("taking task {} out of its plan", task.id);
+                self.ask(&what, api::stream_purge(&plan), query.to_string().into())
+                    .await?
                     .map(drop)
                     .map_err(|error| {
                         Error::new(

@@ -17,7 +17,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 
 use super::JetStream;
-use crate::broker::names::untoken;
+use crate::broker::names::{api, untoken};
 use crate::broker::waiters::Expected;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::TaskId;
@@ -32,11 +32,12 @@ impl JetStream {
         self.listening
             .get_or_try_init(|| async {
                 let names = &self.layout.names;
-                let outcomes = self.subscribe(names.done_origin(&self.origin)).await?;
-                let stored = self.subscribe(names.stored(&self.origin)).await?;
+                let (done, told) = (names.done_origin(&self.origin), names.stored(&self.origin));
+                let outcomes = self.subscribe(done.clone()).await?;
+                let stored = self.subscribe(told.clone()).await?;
                 // A request on the same connection proves that the server
                 // has seen the subscriptions; a flush would not.
-                self.round_trip().await?;
+                self.round_trip(&[&done, &told]).await?;
                 let pairing = tokio::spawn(pair(self.me.clone(), outcomes, stored));
                 Ok(AbortOnDrop(pairing))
             })
@@ -50,19 +51,24 @@ impl JetStream {
         })
     }
 
-    /// Waits until the server has handled all that was sent so far.
-    async fn round_trip(&self) -> Result<()> {
-        self.client
-            .request("$JS.API.INFO", "".into())
-            .await
-            .map(drop)
-            .map_err(|error| {
+    /// Waits until the server has handled all that was sent so far, and has
+    /// not refused these subjects.
+    async fn round_trip(&self, subjects: &[&str]) -> Result<()> {
+        let mut watched = subjects.to_vec();
+        watched.push(api::INFO);
+        let asked = self.client.request(api::INFO, "".into());
+        match self.denials.or_denied(&watched, asked).await {
+            Ok(answered) => answered.map(drop).map_err(|error| {
                 Error::new(
                     ErrorKind::Unavailable,
                     format!("NATS does not answer: {error}"),
                 )
                 .with_source(error)
-            })
+            }),
+            // To be refused is an answer too.
+            Err(denial) if *denial.subject == *api::INFO => Ok(()),
+            Err(denial) => Err(denial.into_error("listening for outcomes")),
+        }
     }
 
     pub(super) async fn expect_outcome(&self, id: &TaskId) -> Result<Expected> {
@@ -85,9 +91,10 @@ impl JetStream {
     /// Listens for the outcome of one message of another client.
     async fn follow(&self, id: &TaskId) -> Result<Expected> {
         let names = &self.layout.names;
-        let outcomes = self.subscribe(names.done(id)).await?;
-        let stored = self.subscribe(names.stored(id.origin())).await?;
-        self.round_trip().await?;
+        let (done, told) = (names.done(id), names.stored(id.origin()));
+        let outcomes = self.subscribe(done.clone()).await?;
+        let stored = self.subscribe(told.clone()).await?;
+        self.round_trip(&[&done, &told]).await?;
         let task = tokio::spawn(pair(self.me.clone(), outcomes, stored));
         Ok(self.waiters.expect(id, Some(Box::new(AbortOnDrop(task)))))
     }

@@ -17,6 +17,8 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::AbortOnDrop;
+use crate::broker::denial::Denial;
+use crate::broker::names::Act;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long an ack may take before the publication counts as unanswered.
@@ -34,8 +36,8 @@ pub(in crate::broker) enum Refusal {
     Unanswered,
     /// Nobody takes this subject: no such stream, or no leader for it now.
     NobodyThere,
-    /// This user may not publish there.
-    Denied,
+    /// This user may not publish there, or not hear answers.
+    Denied(Denial),
     /// The server's own reason.
     Server { code: u64, text: String },
     /// The connection was closed for good.
@@ -44,6 +46,11 @@ pub(in crate::broker) enum Refusal {
 
 /// The server's codes that this library acts upon.
 pub(super) mod code {
+    /// No space: the account's, the server's or the disk's.
+    pub(in crate::broker) const STORE_FULL: [u64; 3] = [10002, 10023, 10047];
+    /// What that means.
+    pub(in crate::broker) const FULL: &str = "the NATS server's store is full; free space on its disk, or raise its `max_file_store` \
+         or the account's limit; nothing that was stored is lost";
     /// The subject's last sequence is not the expected one.
     pub(in crate::broker) const WRONG_LAST_SEQUENCE: u64 = 10071;
     /// The stream, or the subject, holds all that it may.
@@ -55,13 +62,12 @@ impl Refusal {
     pub(in crate::broker) fn is_transient(&self) -> bool {
         match self {
             Self::Unanswered | Self::NobodyThere => true,
-            Self::Denied | Self::Closed => false,
-            // 503 of one kind or another: no quorum, no space, no leader; or
-            // an earlier try, which the cluster has not agreed on yet (10164).
-            Self::Server { code, .. } => {
-                !matches!(*code, code::WRONG_LAST_SEQUENCE | code::LIMIT_EXCEEDED)
-                    && matches!(*code, 10008 | 10023 | 10047 | 10074 | 10077 | 10118 | 10164)
-            }
+            Self::Denied(_) | Self::Closed => false,
+            // 503 of one kind or another: no quorum, no leader; or an earlier
+            // try, which the cluster has not agreed on yet (10164). A full
+            // store is none of them: it stays full until somebody does
+            // something.
+            Self::Server { code, .. } => matches!(*code, 10008 | 10074 | 10118 | 10164),
         }
     }
 
@@ -91,11 +97,10 @@ impl Refusal {
                     "{what} failed: NATS has no stream for it, or no leader for the stream now; try again"
                 ),
             ),
-            Self::Denied => (
-                ErrorKind::PermissionDenied,
-                format!(
-                    "{what} failed: this NATS user may not publish there; give it the permission"
-                ),
+            Self::Denied(denial) => return denial.clone().into_error(what),
+            Self::Server { code, text } if code::STORE_FULL.contains(code) => (
+                ErrorKind::Unavailable,
+                format!("{what} was refused: {text} ({code}): {}", code::FULL),
             ),
             Self::Server { code, text } if *code == code::LIMIT_EXCEEDED => (
                 ErrorKind::QueueFull,
@@ -221,11 +226,19 @@ impl Pipe {
         told.await.unwrap_or(Err(Refusal::Closed))
     }
 
-    /// Ends the waits for a subject that the server has refused.
-    pub(in crate::broker) fn deny(&self, subject: &str) {
-        self.0.end_where(&Refusal::Denied, |waiting| {
-            waiting.subject.as_str() == subject
-        });
+    /// Ends the waits that the server has refused an operation of; tells how
+    /// many there were.
+    pub(in crate::broker) fn deny(&self, denial: &Denial) -> usize {
+        let refusal = Refusal::Denied(denial.clone());
+        match denial.act {
+            Act::Publish => self.0.end_where(&refusal, |waiting| {
+                waiting.subject.as_str() == &*denial.subject
+            }),
+            Act::Subscribe if denial.is_of_inbox(&self.0.replies) => {
+                self.0.end_where(&refusal, |_| true)
+            }
+            Act::Subscribe => 0,
+        }
     }
 }
 
@@ -241,14 +254,16 @@ impl Shared {
         }
     }
 
-    fn end_where(&self, refusal: &Refusal, ended: impl Fn(&Waiting) -> bool) {
+    fn end_where(&self, refusal: &Refusal, ended: impl Fn(&Waiting) -> bool) -> usize {
         let over: Vec<(u64, Waiting)> = self
             .waiting()
             .extract_if(|_, waiting| ended(waiting))
             .collect();
+        let count = over.len();
         for (key, waiting) in over {
             (waiting.on_answer)(key, Err(refusal.clone()));
         }
+        count
     }
 
     /// The number in the reply subject that an ack came to.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::JetStream;
 use super::pipe::{Answer, Refusal};
+use crate::broker::names::api;
 use crate::broker::{Lock, Publication, Published, Status};
 use crate::error::{Error, Result};
 use crate::message::TaskId;
@@ -30,10 +31,14 @@ impl JetStream {
             &publication.task,
             &publication.id,
         );
+        let connection = self.connections();
         let sent = self.pipe.publish(subject, None, publication.body.clone());
         match sent.await {
             Ok(_) => Ok(Published::Accepted),
-            Err(refusal) => Box::pin(self.send_on(&publication, Some(refusal))).await,
+            Err(refusal) => {
+                let refused = Some((refusal, connection));
+                Box::pin(self.send_on(&publication, refused)).await
+            }
         }
     }
 
@@ -74,28 +79,29 @@ impl JetStream {
     async fn send_on(
         &self,
         publication: &Publication,
-        mut refused: Option<Refusal>,
+        mut refused: Option<(Refusal, u64)>,
     ) -> Result<Published> {
         let what = || format!("sending task {} ({})", publication.id, publication.task);
         let started = tokio::time::Instant::now();
         let mut may_be_there = publication.named;
         let mut pause = Duration::from_millis(20);
         loop {
-            let refusal = match refused.take() {
-                Some(refusal) => refusal,
+            let (refusal, connection) = match refused.take() {
+                Some(refused) => refused,
                 None => {
                     let known = match may_be_there {
                         true => self.is_known(publication).await,
                         false => Ok(false),
                     };
+                    let connection = self.connections();
                     match known {
                         Ok(true) => return Ok(publication.known()),
                         Ok(false) => match self.send(publication, may_be_there).await {
                             Ok(()) => return Ok(Published::Accepted),
-                            Err(refusal) => refusal,
+                            Err(refusal) => (refusal, connection),
                         },
                         // Nobody leads what would know: as good as no answer.
-                        Err(error) if error.is_retryable() => Refusal::Unanswered,
+                        Err(error) if error.is_retryable() => (Refusal::Unanswered, connection),
                         Err(error) => return Err(error),
                     }
                 }
@@ -114,7 +120,10 @@ impl JetStream {
                         return Err(error);
                     }
                 }
-                Refusal::Unanswered => may_be_there = true,
+                Refusal::Unanswered => {
+                    may_be_there = true;
+                    self.check_store(publication, connection, &what).await?;
+                }
                 other if other.is_transient() => {}
                 _ => return Err(refusal.into_error(&what())),
             }
@@ -127,7 +136,7 @@ impl JetStream {
     }
 
     /// Whether the broker has this message, or has had it.
-    async fn is_known(&self, publication: &Publication) -> Result<bool> {
+    pub(super) async fn is_known(&self, publication: &Publication) -> Result<bool> {
         Ok(!matches!(
             self.find_status(&publication.id).await?,
             Status::Unknown
@@ -149,7 +158,8 @@ impl JetStream {
             ),
             Some(due) => {
                 // The plan fires into the queue's stream, which must be
-                // there to take it.
+                // there to take it. Why it is not, whoever tries again finds
+                // out.
                 if self.layout.ensure_queue(&publication.queue).await.is_err() {
                     return Err(Refusal::NobodyThere);
                 }
@@ -284,12 +294,9 @@ impl JetStream {
         // By sequence, never by subject: a purge loses other messages'
         // redeliveries (docs/architecture.md, "Choices").
         let query = serde_json::json!({ "seq": sequence, "no_erase": true });
-        self.client
-            .request(
-                format!("$JS.API.STREAM.MSG.DELETE.{stream}"),
-                query.to_string().into(),
-            )
-            .await
+        let what = || format!("deleting a message of stream {stream}");
+        self.ask(&what, api::message_delete(stream), query.to_string().into())
+            .await?
             .map(drop)
             .map_err(|error| {
                 Error::new(

@@ -13,7 +13,7 @@ use taskq_syntax::Priority;
 use tokio::sync::watch;
 
 use super::JetStream;
-use crate::broker::names::{Namespace, PRIORITIES};
+use crate::broker::names::{Namespace, PRIORITIES, api};
 use crate::broker::{Deliveries, Delivery, Leases, Pulse, Receipt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
@@ -99,10 +99,9 @@ impl Pulls {
                 lanes.push(Lane {
                     queue: Arc::clone(queue),
                     priority,
-                    subject: format!(
-                        "$JS.API.CONSUMER.MSG.NEXT.{}.{}",
-                        names.queue_stream(queue),
-                        Namespace::consumer(priority)
+                    subject: api::consumer_next(
+                        &names.queue_stream(queue),
+                        &Namespace::consumer(priority),
                     ),
                     outstanding: 0,
                     heard: Instant::now(),

@@ -13,7 +13,7 @@ use async_nats::jetstream::consumer;
 use tokio::sync::watch;
 
 use super::JetStream;
-use crate::broker::names::{Namespace, PRIORITIES};
+use crate::broker::names::{Namespace, PRIORITIES, api};
 use crate::broker::{Lock, Operate as _, Pulse};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Event, EventKind};
@@ -121,10 +121,11 @@ impl JetStream {
         let stream = self.layout.names.queue_stream(queue);
         for priority in PRIORITIES {
             let name = Namespace::consumer(priority);
-            self.layout
-                .js
-                .delete_consumer_from_stream(&name, &stream)
+            let removed = self.layout.js.delete_consumer_from_stream(&name, &stream);
+            self.denials
+                .or_denied(&[&api::consumer_delete(&stream, &name)], removed)
                 .await
+                .map_err(|denial| denial.into_error(&format!("removing consumer {name}")))?
                 .map_err(|error| {
                     Error::new(
                         ErrorKind::Unavailable,

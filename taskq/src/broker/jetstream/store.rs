@@ -1,0 +1,96 @@
+//! Why publications go unanswered: the server's disk is full, or fails.
+//!
+//! A stream that could not be written to takes no more messages and tells
+//! nobody, until the server is started again. All else goes on: the server
+//! answers questions about that very stream.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::JetStream;
+use crate::broker::Publication;
+use crate::broker::names::api;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long the server may take to answer; one that is overloaded, or has no
+/// quorum, does not.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a stream that takes messages may take to have one more.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+impl JetStream {
+    /// How many times there was a connection so far.
+    pub(super) fn connections(&self) -> u64 {
+        *self.reconnects.borrow()
+    }
+
+    /// Fails if a publication went unanswered because the server cannot
+    /// store it, which to repeat it would not mend. `connection` is the number
+    /// of [`connections`](Self::connections) before it was sent.
+    pub(super) async fn check_store(
+        &self,
+        publication: &Publication,
+        connection: u64,
+        what: &(impl Fn() -> String + Sync),
+    ) -> Result<()> {
+        // An ack that a lost connection took with it tells nothing.
+        if connection != self.connections() {
+            return Ok(());
+        }
+        let names = &self.layout.names;
+        let stream = match publication.due {
+            Some(_) => names.plan_stream(),
+            None => names.queue_stream(&publication.queue),
+        };
+        let before = self.last_sequence(&stream).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let after = self.last_sequence(&stream).await;
+        // A stream that stores what others send is slow, no more.
+        if before.is_none() || before != after {
+            return Ok(());
+        }
+        // The message itself may be what it stored last.
+        if !matches!(self.is_known(publication).await, Ok(false)) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "{} was not acknowledged: NATS answers, but its stream {stream} stores nothing, as \
+                 when the disk is full; look for `no space left on device` in the server's log, \
+                 free space, and start nats-server again; nothing that was stored is lost",
+                what()
+            ),
+        ))
+    }
+
+    /// The stream's last sequence, if the server tells it in time and the
+    /// stream has a leader.
+    async fn last_sequence(&self, stream: &str) -> Option<u64> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: State,
+            cluster: Option<Cluster>,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            last_seq: u64,
+        }
+        #[derive(Deserialize)]
+        struct Cluster {
+            leader: Option<String>,
+        }
+        let what = || format!("looking at stream {stream}");
+        let asked = self.ask(&what, api::stream_info(stream), "".into());
+        let answer = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .ok()?
+            .ok()?
+            .ok()?;
+        let info: Info = serde_json::from_slice(&answer.payload).ok()?;
+        let has_leader = info.cluster.is_none_or(|cluster| cluster.leader.is_some());
+        has_leader.then_some(info.state.last_seq)
+    }
+}
