@@ -11,12 +11,14 @@ pub mod faults;
 pub mod history;
 mod program;
 pub mod proxy;
+mod roles;
 pub mod script;
 
 use std::time::Duration;
 
 pub use faults::nats;
 pub use program::{Ended, Program, is_alive, program, run};
+pub use roles::{ROLES, Roles};
 use taskq::{Client, ClientBuilder, Mode, Worker, WorkerBuilder, WorkerState};
 use taskq_nats_server::NatsServer;
 use tokio::sync::oneshot;
