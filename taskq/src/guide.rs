@@ -19,3 +19,6 @@ pub mod client {}
 #[doc = ""]
 #[doc = include_str!("../../docs/worker.md")]
 pub mod worker {}
+
+#[doc = include_str!("../../docs/security.md")]
+pub mod security {}
