@@ -24,7 +24,21 @@ pub(crate) struct Leases {
     can_end: bool,
     /// Whether the broker did not confirm when it was last asked.
     failing: AtomicBool,
+    awake: Mutex<Awake>,
     held: Mutex<HashMap<u64, Held>>,
+}
+
+/// After a stall, what comes for so long may have been under way for as long
+/// as that took.
+const SETTLING: Duration = Duration::from_millis(500);
+
+/// Whether this process, and its connection, have been awake.
+#[derive(Debug, Default)]
+struct Awake {
+    /// When the lease thread last turned; none before its first turn.
+    ticked: Option<Instant>,
+    /// When a stall ended.
+    stalled: Option<Instant>,
 }
 
 /// Keys are unique in the process: workers may share a broker.
@@ -48,6 +62,7 @@ impl Leases {
             term,
             can_end: true,
             failing: AtomicBool::new(false),
+            awake: Mutex::default(),
             held: Mutex::default(),
         }
     }
@@ -85,6 +100,35 @@ impl Leases {
         self.failing.store(failing, Ordering::Release);
     }
 
+    fn awake(&self) -> MutexGuard<'_, Awake> {
+        self.awake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lease thread turns. A turn that is late tells that this process
+    /// was frozen.
+    pub(crate) fn tick(&self, now: Instant) {
+        let mut awake = self.awake();
+        let late = |at: Instant| now.saturating_duration_since(at) > self.term / 2;
+        if awake.ticked.is_some_and(late) {
+            awake.stalled = Some(now);
+        }
+        awake.ticked = Some(now);
+    }
+
+    /// The connection was silent for too long, and speaks again.
+    pub(super) fn stall(&self, now: Instant) {
+        self.awake().stalled = Some(now);
+    }
+
+    /// Whether what comes now may have been under way for longer than a
+    /// lease: then it is another worker's by now, whatever it says.
+    fn is_stale(&self, now: Instant) -> bool {
+        let awake = self.awake();
+        let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        since(awake.ticked).is_some_and(|since| since > self.term / 2)
+            || since(awake.stalled).is_some_and(|since| since < SETTLING)
+    }
+
     /// Starts to hold a delivery.
     pub(super) fn hold(&self, address: Arc<str>, now: Instant) -> u64 {
         let key = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -92,7 +136,7 @@ impl Leases {
             address,
             asked: now,
             sure: now,
-            lost: false,
+            lost: self.can_end && self.is_stale(now),
         };
         self.held().insert(key, held);
         key
@@ -226,6 +270,25 @@ mod tests {
         leases.confirm([key], at(start, 8));
         assert!(!leases.is_held(key, at(start, 8)));
         assert!(leases.take_due(at(start, 9)).is_empty());
+    }
+
+    #[test]
+    fn what_comes_after_a_freeze_is_not_held() {
+        let leases = Leases::new(Duration::from_secs(6));
+        let start = Instant::now();
+        leases.tick(start);
+        let key = leases.hold("a".into(), at(start, 1));
+        assert!(leases.is_held(key, at(start, 1)));
+        // Frozen: the lease thread has not turned for 4 seconds, and then it
+        // does.
+        let early = leases.hold("b".into(), at(start, 4));
+        assert!(!leases.is_held(early, at(start, 4)));
+        leases.tick(at(start, 4));
+        let late = leases.hold("c".into(), at(start, 4));
+        assert!(!leases.is_held(late, at(start, 4)));
+        leases.tick(at(start, 5));
+        let fresh = leases.hold("d".into(), at(start, 5));
+        assert!(leases.is_held(fresh, at(start, 5)));
     }
 
     #[test]

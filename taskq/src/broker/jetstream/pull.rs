@@ -18,12 +18,15 @@ use crate::broker::{Deliveries, Delivery, Leases, Pulse, Receipt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
-/// How long the server keeps a request for messages. To a worker that is
+/// How often the server tells that it still has a request for messages, at
+/// most; a third of the lease, if that is less.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// For so many heartbeats the server keeps a request. To a worker that is
 /// frozen, or whose connection is dead and not closed, it sends messages for
 /// as long, each of which waits for a lease then.
-const EXPIRES: Duration = Duration::from_secs(6);
-/// How often it tells that it still has the request.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+const EXPIRES: u32 = 3;
+/// After so many heartbeats without a word a request is made again.
+const FORGOTTEN: u32 = 4;
 /// A lane that gave a message within this time is likely to give another.
 const RECENT: Duration = Duration::from_secs(1);
 /// The most messages asked for in one request.
@@ -42,6 +45,9 @@ pub(super) struct Pulls {
     by_name: HashMap<String, usize>,
     leases: Arc<Leases>,
     pulse: Arc<Pulse>,
+    heartbeat: Duration,
+    /// When anything last came.
+    heard: Instant,
     reconnects: watch::Receiver<u64>,
     /// Grows when a new subscription is to be made.
     rebinds: watch::Receiver<u64>,
@@ -119,6 +125,8 @@ impl Pulls {
             messages,
             lanes,
             by_name,
+            heartbeat: (leases.term() / 3).clamp(Duration::from_millis(500), HEARTBEAT),
+            heard: Instant::now(),
             leases,
             pulse,
             reconnects,
@@ -198,14 +206,19 @@ impl Pulls {
             if batch == 0 {
                 continue;
             }
+            if self.lanes.iter().all(|lane| lane.outstanding == 0) {
+                // Silence counts from the first request.
+                self.heard = now;
+            }
+            let lane = &mut self.lanes[place];
             if lane.outstanding == 0 {
                 lane.heard = now;
             }
             self.requests += 1;
             let request = format!(
                 r#"{{"batch":{batch},"expires":{},"idle_heartbeat":{}}}"#,
-                EXPIRES.as_nanos(),
-                HEARTBEAT.as_nanos()
+                (self.heartbeat * EXPIRES).as_nanos(),
+                self.heartbeat.as_nanos()
             );
             let reply = format!("{}.{place}.{}", self.inbox, self.requests);
             let sent = self
@@ -218,8 +231,20 @@ impl Pulls {
         }
     }
 
+    /// Something came. With a request open something comes with every
+    /// heartbeat: when it did not, what comes now may be old.
+    fn hear(&mut self, now: Instant) {
+        let asked = self.lanes.iter().any(|lane| lane.outstanding > 0);
+        let silent = now.saturating_duration_since(self.heard);
+        if asked && silent > self.heartbeat * 2 {
+            self.leases.stall(now);
+        }
+        self.heard = now;
+    }
+
     /// A delivery, or none for what only tells the state of a request.
     fn take(&mut self, message: Message, now: Instant) -> Option<Delivery> {
+        self.hear(now);
         if let Some(status) = message.status {
             self.take_status(status, &message, now);
             return None;
@@ -311,7 +336,7 @@ impl Pulls {
     /// Requests that the server no longer has are made again.
     fn check_life(&mut self, now: Instant) {
         for lane in &mut self.lanes {
-            if lane.outstanding > 0 && now.duration_since(lane.heard) > HEARTBEAT * 4 {
+            if lane.outstanding > 0 && now.duration_since(lane.heard) > self.heartbeat * FORGOTTEN {
                 tracing::debug!(queue = %lane.queue, "a lane has not been heard of; asking again");
                 lane.outstanding = 0;
             }
