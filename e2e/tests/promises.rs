@@ -764,7 +764,7 @@ async fn what_happens_is_told_as_events(system: Fixture) {
 
 /// A worker that notices soon when another is gone.
 fn quick(worker: taskq::WorkerBuilder) -> taskq::WorkerBuilder {
-    worker.lease(500.millis())
+    worker.lease(1.second())
 }
 
 async fn a_message_that_kills_its_workers_is_put_in_quarantine(system: Fixture) {

@@ -75,6 +75,18 @@ impl Journal {
         }
     }
 
+    /// Forgets the start of a delivery, if it is the last; whether it was.
+    pub(crate) fn take_back(&mut self, delivery: u32) -> bool {
+        let is_last = self
+            .starts
+            .last()
+            .is_some_and(|start| start.delivery == delivery);
+        if is_last {
+            self.starts.pop();
+        }
+        is_last
+    }
+
     /// Notes that a delivery was no attempt.
     pub(crate) fn refund(&mut self, delivery: u32) {
         self.refunds += 1;

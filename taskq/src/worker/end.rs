@@ -388,7 +388,29 @@ impl Executor {
         let event = self.speaker.event(attempt, EventKind::LeaseLost);
         self.client.0.broker.tell(event);
         stop(&running);
+        if !running.journal.starts.is_empty() {
+            self.exonerate(&running);
+        }
         self.settle(running.receipt, Settlement::Forget);
+    }
+
+    /// Takes back that a start ended in a crash: this worker lives. Too late,
+    /// or without a connection, it stays, and counts as one.
+    fn exonerate(&self, running: &Active) {
+        let broker = std::sync::Arc::clone(&self.client.0.broker);
+        let (id, delivery) = (running.attempt.id.clone(), running.receipt.deliveries);
+        let base = running.journal.base;
+        tokio::spawn(async move {
+            let Ok(history) = broker.history(&id).await else {
+                return;
+            };
+            let mut journal = history.journal.for_base(base);
+            if journal.take_back(delivery)
+                && let Err(error) = broker.write_journal(&id, &journal).await
+            {
+                tracing::debug!(task_id = %id, "{error}");
+            }
+        });
     }
 
     /// Stops everything that still runs, and settles none of it: as a crash
