@@ -51,6 +51,26 @@ pub struct Args {
     )]
     pub grace: Duration,
 
+    /// How many workers in a row a task may take with it before it is put in quarantine, as a dead
+    /// letter; 0 for any number
+    #[arg(
+        long,
+        env = "TASKQ_MAX_CRASHES",
+        value_name = "COUNT",
+        default_value_t = 3
+    )]
+    pub max_crashes: u32,
+
+    /// How long a cancelled task that listens may go on
+    #[arg(
+        long,
+        env = "TASKQ_CANCEL_GRACE",
+        value_name = "TIME",
+        default_value = "5s",
+        value_parser = taskq::parse_duration
+    )]
+    pub cancel_grace: Duration,
+
     /// Address for /healthz, /readyz and /metrics, such as 127.0.0.1:9090 [default: off]
     #[arg(long, env = "TASKQ_HTTP", value_name = "HOST:PORT")]
     pub http: Option<String>,

@@ -24,14 +24,16 @@ impl Status {
         let _ = self.0.set(stats);
     }
 
-    /// Why the worker takes no tasks, if it takes none.
-    fn unready(&self) -> Result<(), &'static str> {
-        match self.0.get().map(WorkerStats::state) {
-            Some(WorkerState::Running) => Ok(()),
-            None => Err("not connected to NATS yet\n"),
-            Some(WorkerState::Starting) => Err("not consuming yet\n"),
-            Some(WorkerState::Draining) => Err("stopping: finishing what runs\n"),
-            Some(WorkerState::Stopped) => Err("stopped\n"),
+    /// Why the worker takes no tasks, or gets on with none, if that is so.
+    fn unready(&self) -> Option<String> {
+        let Some(stats) = self.0.get() else {
+            return Some("not connected to NATS yet".to_owned());
+        };
+        match stats.state() {
+            WorkerState::Running => stats.trouble(),
+            WorkerState::Starting => Some("not consuming yet".to_owned()),
+            WorkerState::Draining => Some("stopping: finishing what runs".to_owned()),
+            WorkerState::Stopped => Some("stopped".to_owned()),
         }
     }
 }
@@ -76,13 +78,13 @@ pub(crate) async fn serve(address: &str, status: Arc<Status>) -> anyhow::Result<
 
 async fn readyz(State(status): State<Arc<Status>>) -> impl IntoResponse {
     match status.unready() {
-        Ok(()) => (StatusCode::OK, "ready\n"),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
 }
 
 async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
-    let ready = status.unready().is_ok();
+    let ready = status.unready().is_none();
     let stats = status.0.get().cloned().unwrap_or_default();
     (
         [(
@@ -128,6 +130,30 @@ fn exposition(stats: &WorkerStats, ready: bool) -> String {
             "counter",
             "Attempts that were handed back when the worker stopped.",
             stats.released(),
+        ),
+        (
+            "taskq_tasks_cancelled_total",
+            "counter",
+            "Tasks that were cancelled, before or while they ran here.",
+            stats.cancelled(),
+        ),
+        (
+            "taskq_tasks_expired_total",
+            "counter",
+            "Tasks whose deadline passed before they could start.",
+            stats.expired(),
+        ),
+        (
+            "taskq_leases_lost_total",
+            "counter",
+            "Messages whose lease was lost: the worker was frozen or cut off for longer than it.",
+            stats.leases_lost(),
+        ),
+        (
+            "taskq_outcomes_refused_total",
+            "counter",
+            "Outcomes that the server refused, because the task had one.",
+            stats.outcomes_refused(),
         ),
         (
             "taskq_attempts_running",
@@ -179,8 +205,8 @@ mod tests {
     #[test]
     fn a_worker_that_is_not_there_yet_is_not_ready() {
         let status = Status::default();
-        assert!(status.unready().is_err());
+        assert!(status.unready().is_some());
         status.set(WorkerStats::default());
-        assert_eq!(status.unready(), Err("not consuming yet\n"));
+        assert_eq!(status.unready().as_deref(), Some("not consuming yet"));
     }
 }

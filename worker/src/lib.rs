@@ -87,7 +87,9 @@ fn build(args: Args, client: Client) -> taskq::Result<Worker> {
         .queues(args.queues)
         .concurrency(args.concurrency)
         .lease(args.lease)
-        .grace(args.grace);
+        .grace(args.grace)
+        .max_crashes(args.max_crashes)
+        .cancel_grace(args.cancel_grace);
     if let Some(name) = args.name {
         builder = builder.name(name);
     }

@@ -8,6 +8,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use taskq::Mode;
 use taskq_e2e::{Fixture, Program, program, run};
@@ -109,6 +110,38 @@ async fn it_tells_over_http_that_it_is_ready_and_what_it_did() {
     let gone = run(&mut worker_healthcheck(&address));
     assert_eq!(gone.code(), 1);
     assert!(gone.stderr.contains(&address), "{gone:?}");
+}
+
+#[test]
+fn it_is_unready_while_nats_is_frozen_and_ready_again_and_healthy_all_the_time() {
+    let server = NatsServer::builder().start().unwrap();
+    let worker = Program::start(worker_of(server.url()).args(["--http", "127.0.0.1:0"]));
+    let _ = worker.stderr_line("worker started");
+    let address = http_address(&worker);
+    let until_ready_is = |status: &str, limit: Duration| {
+        let limit = Instant::now() + limit;
+        loop {
+            let (now, why) = get(&address, "/readyz");
+            assert_eq!(get(&address, "/healthz").0, "200");
+            if now == status {
+                return why;
+            }
+            assert!(Instant::now() < limit, "{now}: {why}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until_ready_is("200", Duration::from_secs(5));
+    server.pause().unwrap();
+    // Three of the server's heartbeats, and a look.
+    let why = until_ready_is("503", Duration::from_secs(20));
+    assert!(why.contains("NATS has not"), "{why}");
+    assert!(
+        get(&address, "/metrics")
+            .1
+            .contains("\ntaskq_worker_ready 0\n")
+    );
+    server.resume().unwrap();
+    until_ready_is("200", Duration::from_secs(20));
 }
 
 fn worker_healthcheck(address: &str) -> Command {
@@ -232,6 +265,10 @@ fn help_shows_each_flag_with_its_variable_and_default() {
         "TASKQ_QUEUES",
         "--http",
         "TASKQ_HTTP",
+        "TASKQ_MAX_CRASHES",
+        "[default: 3]",
+        "TASKQ_CANCEL_GRACE",
+        "[default: 5s]",
         "NATS_URL",
         "[default: nats://127.0.0.1:4222]",
         "NATS_PASSWORD",
