@@ -30,6 +30,9 @@ const BATCH: usize = 256;
 /// How long the server may take for the next one.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// How often a stream that gives nothing is looked at all the same.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Writes events to the connection, behind whoever tells them.
 pub(in crate::broker) struct Teller(mpsc::Sender<(String, Vec<u8>)>);
 
@@ -164,13 +167,32 @@ impl JetStream {
             .await
             .map_err(|denial| denial.into_error(&format!("reading stream {stream}")))?
             .map_err(|error| failed(error.into()))?;
+        // An ordered consumer that async-nats makes anew before it gave a
+        // message begins at the start of the stream, whatever it was asked.
+        let start = consumer.cached_info().delivered.stream_sequence;
         let messages = consumer
             .messages()
             .await
             .map_err(|error| failed(error.into()))?;
-        let bodies = messages.map(move |message| match message {
-            Ok(message) => Ok(message.message.payload),
-            Err(error) => Err(failed(error.into())),
+        let lasting = stream::unfold(messages, |mut messages| async {
+            loop {
+                // Polled now and then without being woken: after the first
+                // missed heartbeat async-nats' stream forgets to ask for it,
+                // and would neither go on nor end.
+                let next = tokio::time::timeout(LOOK, messages.next()).await;
+                if let Ok(next) = next {
+                    return next.map(|message| (message, messages));
+                }
+            }
+        });
+        let bodies = lasting.filter_map(move |message| {
+            std::future::ready(match message {
+                Ok(message) => {
+                    let sequence = message.info().map_or(0, |info| info.stream_sequence);
+                    (sequence > start).then_some(Ok(message.message.payload))
+                }
+                Err(error) => Some(Err(failed(error.into()))),
+            })
         });
         Ok(bodies.boxed())
     }
