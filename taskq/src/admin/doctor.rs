@@ -1,15 +1,25 @@
 //! What is wrong with the system, and what to do about it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
-use super::workers::{differences, workers};
-use crate::broker::{Mode, api};
+use super::workers::{WorkerInfo, differences, troubled, workers};
+use super::{EventFilter, events};
+use crate::broker::{Mode, Status, api};
 use crate::client::Client;
 use crate::error::{Error, Result};
+use crate::message::{EventKind, TaskId};
 use crate::time::Timestamp;
+
+/// Workers tell of a task that none of them knows at least this often.
+const TOLD_WITHIN_MS: i64 = 3_600_000;
+/// Of how many messages of an unknown task it is found out whether they wait.
+const MOST_LOOKED_AT: usize = 200;
+/// Each look costs the server a few requests.
+const LOOKS_AT_ONCE: usize = 16;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -249,8 +259,12 @@ async fn streams(client: &Client, js: &async_nats::jetstream::Context) -> Vec<Fi
     if count > 0 {
         findings.push(Finding::warning(
             "dead letters",
-            format!("{count} messages could not run and are kept with the reason"),
-            format!("look at them: nats stream view {dead}"),
+            match count {
+                1 => "1 dead letter: a task that will not be tried again".to_owned(),
+                count => format!("{count} dead letters: tasks that will not be tried again"),
+            },
+            "look at them with `taskq dead list` and `taskq dead show`; send them again with \
+             `taskq dead replay`, or remove them with `taskq dead discard`",
         ));
     }
     findings
@@ -337,6 +351,75 @@ async fn worker_findings(client: &Client) -> Result<Vec<Finding>> {
                 ));
             }
         }
+    }
+    for worker in troubled(client).await? {
+        findings.push(Finding::error(
+            "workers",
+            format!(
+                "{} lives and gets on with nothing: {}",
+                worker.worker, worker.trouble
+            ),
+            "see that NATS has a leader for every stream and room on its disk, and look at the \
+             worker's log; it goes on by itself",
+        ));
+    }
+    findings.extend(unknown_tasks(client, &workers).await?);
+    Ok(findings)
+}
+
+/// Tasks that wait and that no living worker has, by what workers told of
+/// messages that they passed on.
+async fn unknown_tasks(client: &Client, workers: &[WorkerInfo]) -> Result<Vec<Finding>> {
+    if client.mode() != Mode::JetStream {
+        return Ok(Vec::new());
+    }
+    let mut filter = EventFilter::default();
+    filter.kinds.push(EventKind::UnknownTask);
+    let since = client.0.broker.now().as_millis() - TOLD_WITHIN_MS;
+    let since = Some(Timestamp::from_millis(since));
+    let mut told = events(client, filter, since, false).await?.boxed();
+    let mut by_task: BTreeMap<String, BTreeSet<TaskId>> = BTreeMap::new();
+    while let Some(event) = told.try_next().await? {
+        if let (Some(task), Some(id)) = (event.task, event.id) {
+            by_task.entry(task).or_default().insert(id);
+        }
+    }
+    let known = || {
+        let tasks = workers.iter().flat_map(|worker| &worker.tasks);
+        tasks.map(|task| task.name.as_str())
+    };
+    by_task.retain(|task, _| known().all(|name| name != task));
+    let mut findings = Vec::new();
+    for (task, ids) in by_task {
+        let more = ids.len() > MOST_LOOKED_AT;
+        // Since it was told, somebody may have cancelled it.
+        let waiting: Vec<TaskId> = stream::iter(ids.into_iter().take(MOST_LOOKED_AT))
+            .map(|id| async move {
+                let status = client.0.broker.status(&id).await?;
+                let waits = !matches!(status, Status::Done(_) | Status::Unknown);
+                Ok::<_, Error>(waits.then_some(id))
+            })
+            .buffered(LOOKS_AT_ONCE)
+            .try_filter_map(|id| std::future::ready(Ok(id)))
+            .try_collect()
+            .await?;
+        let Some(one) = waiting.first() else {
+            continue;
+        };
+        let count = match (waiting.len(), more) {
+            (count, true) => format!("{count} tasks or more wait"),
+            (1, false) => "1 task waits".to_owned(),
+            (count, false) => format!("{count} tasks wait"),
+        };
+        let guess = match taskq_syntax::nearest(&task, known()) {
+            Some(name) => format!(" (did its sender mean `{name}`?)"),
+            None => String::new(),
+        };
+        findings.push(Finding::error(
+            "tasks",
+            format!("{count} for `{task}`, which no living worker knows, such as {one}"),
+            format!("start a worker that has it{guess}, or take it back: taskq cancel {one}"),
+        ));
     }
     Ok(findings)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{WORKERS, api};
@@ -77,6 +78,68 @@ pub async fn workers(client: &Client) -> Result<Vec<WorkerInfo>> {
         #[serde(default)]
         metadata: std::collections::HashMap<String, String>,
     }
+    let mut found: Vec<WorkerInfo> = ask(client, api::service_info(WORKERS))
+        .await?
+        .into_iter()
+        .filter_map(|answer: Answer| {
+            serde_json::from_str(answer.metadata.get(INFO_KEY)?)
+                .ok()
+                .filter(|info: &WorkerInfo| {
+                    info.namespace == client.namespace() && info.mode == client.mode().as_str()
+                })
+        })
+        .collect();
+    found.sort_by(|one, other| one.worker.cmp(&other.worker));
+    Ok(found)
+}
+
+/// A worker that lives and does not get on.
+pub(super) struct Troubled {
+    pub(super) worker: String,
+    /// Why, in its own words.
+    pub(super) trouble: String,
+}
+
+/// Asks all workers of the client's namespace whether they get on. One that
+/// NATS does not reach cannot answer.
+pub(super) async fn troubled(client: &Client) -> Result<Vec<Troubled>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        endpoints: Vec<Endpoint>,
+    }
+    #[derive(Deserialize)]
+    struct Endpoint {
+        data: Option<serde_json::Value>,
+    }
+    #[derive(Deserialize)]
+    struct Health {
+        worker: String,
+        namespace: String,
+        mode: String,
+        trouble: Option<String>,
+    }
+    let mut found: Vec<Troubled> = ask(client, api::service_stats(WORKERS))
+        .await?
+        .into_iter()
+        .flat_map(|answer: Answer| answer.endpoints)
+        .filter_map(|endpoint| serde_json::from_value(endpoint.data?).ok())
+        .filter(|health: &Health| {
+            health.namespace == client.namespace() && health.mode == client.mode().as_str()
+        })
+        .filter_map(|health| {
+            Some(Troubled {
+                worker: health.worker,
+                trouble: health.trouble?,
+            })
+        })
+        .collect();
+    found.sort_by(|one, other| one.worker.cmp(&other.worker));
+    Ok(found)
+}
+
+/// What the workers' services answer to a question. None in memory mode.
+async fn ask<A: DeserializeOwned>(client: &Client, question: String) -> Result<Vec<A>> {
     let Some(nats) = client.0.broker.nats() else {
         return Ok(Vec::new());
     };
@@ -88,7 +151,6 @@ pub async fn workers(client: &Client) -> Result<Vec<WorkerInfo>> {
         .subscribe(inbox.clone())
         .await
         .map_err(|error| closed(error.into()))?;
-    let question = api::service_info(WORKERS);
     nats.publish_with_reply(question.clone(), inbox, "".into())
         .await
         .map_err(|error| closed(error.into()))?;
@@ -114,14 +176,8 @@ pub async fn workers(client: &Client) -> Result<Vec<WorkerInfo>> {
             break;
         }
         quiet = QUIET;
-        let info = serde_json::from_slice::<Answer>(&answer.payload)
-            .ok()
-            .and_then(|answer| serde_json::from_str(answer.metadata.get(INFO_KEY)?).ok());
-        found.extend(info.filter(|info: &WorkerInfo| {
-            info.namespace == client.namespace() && info.mode == client.mode().as_str()
-        }));
+        found.extend(serde_json::from_slice::<A>(&answer.payload));
     }
-    found.sort_by(|one, other| one.worker.cmp(&other.worker));
     Ok(found)
 }
 

@@ -11,6 +11,7 @@
 //! | payloads over the limit | object stores `TASKQ_PAYLOADS` (arguments) and `TASKQ_RESULTS` (values) |
 //! | core mode | `taskq.core.work.<queue>.<priority>.<task>.<id>`, `taskq.core.done.<origin>.<id>`, `taskq.core.cancel.<id>` |
 //! | outcomes that are stored, told by workers | `taskq.stored.<origin>` |
+//! | a worker, asked how it does | `taskq.worker.<worker>` |
 //!
 //! The server's own subjects are in [`api`]; whose right each subject is, in
 //! [`mod@right`] and `deploy/nats/permissions.conf`.
@@ -305,6 +306,11 @@ impl Namespace {
     /// The object store of values that are too large for an outcome.
     pub(super) fn results(&self) -> String {
         format!("{}_RESULTS", self.streams)
+    }
+
+    /// Where a worker tells of itself to who asks.
+    pub(crate) fn worker(&self, worker: &str) -> String {
+        format!("{}.worker.{}", self.root, token(worker))
     }
 
     pub(super) fn core_cancel(&self, id: &TaskId) -> String {

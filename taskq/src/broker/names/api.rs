@@ -96,3 +96,8 @@ pub(crate) fn of_object_store(bucket: &str) -> [String; 7] {
 pub(crate) fn service_info(name: &str) -> String {
     format!("$SRV.INFO.{name}")
 }
+
+/// Where services of a name are asked for their numbers.
+pub(crate) fn service_stats(name: &str) -> String {
+    format!("$SRV.STATS.{name}")
+}

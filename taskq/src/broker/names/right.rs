@@ -66,7 +66,7 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
         ),
         ("", "every role's right to ask JetStream", GRANT),
     ];
-    const OWN: [(&str, &str); 13] = [
+    const OWN: [(&str, &str); 14] = [
         ("work", "the producer's right to enqueue"),
         (
             "plan",
@@ -95,6 +95,10 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
             "core.cancel",
             "the producer's and the operator's right to cancel in core mode",
         ),
+        (
+            "worker",
+            "the operator's and the viewer's right to ask a worker how it does",
+        ),
         ("core.work", "the producer's right to enqueue in core mode"),
         (
             "core.done",
@@ -102,7 +106,7 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
         ),
         ("core", "the worker's right in core mode"),
     ];
-    const HEARD: [(&str, &str); 7] = [
+    const HEARD: [(&str, &str); 8] = [
         ("done", "the producer's right to wait for outcomes"),
         ("stored", "the producer's right to wait for outcomes"),
         (
@@ -110,6 +114,7 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
             "the operator's and the viewer's right to follow events",
         ),
         ("state", "the worker's right to hear of cancellations"),
+        ("worker", "the worker's right to be asked how it does"),
         (
             "core.work",
             "the worker's right to take messages in core mode",
