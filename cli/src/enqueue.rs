@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use taskq::{Call, Client, Priority, Untyped, admin};
+use taskq::{Backoff, Call, Client, OnConflict, Priority, Untyped, admin};
 use taskq_producer::TaskReport;
 
 use crate::Common;
 use crate::output;
+use crate::progress;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -52,7 +53,43 @@ pub(crate) struct Args {
     #[arg(long, env = "TASKQ_ID", value_name = "ID")]
     id: Option<String>,
 
-    /// Wait for the task to end, and print what it returned
+    /// Let it start, and end, no later than this long after it was sent or was due
+    #[arg(long, env = "TASKQ_DEADLINE", value_name = "TIME", value_parser = taskq::parse_duration)]
+    deadline: Option<Duration>,
+
+    /// How many attempts may follow a failed one [default: none]
+    #[arg(long, env = "TASKQ_RETRIES", value_name = "COUNT")]
+    retries: Option<u32>,
+
+    /// The waits between attempts, such as 'exponential(1s, max 5m)' or 'constant(10s)'
+    #[arg(long, env = "TASKQ_BACKOFF", value_name = "BACKOFF")]
+    backoff: Option<Backoff>,
+
+    /// Until it has ended, an equal call is the same task
+    #[arg(long, env = "TASKQ_UNIQUE", conflicts_with = "unique_for")]
+    unique: bool,
+
+    /// For this long, an equal call is the same task
+    #[arg(long, env = "TASKQ_UNIQUE_FOR", value_name = "TIME", value_parser = taskq::parse_duration)]
+    unique_for: Option<Duration>,
+
+    /// What makes calls equal, in place of their arguments; unique until done, unless a time is
+    /// set
+    #[arg(long, env = "TASKQ_UNIQUE_KEY", value_name = "KEY")]
+    unique_key: Option<String>,
+
+    /// What to do when an equal call, or one of the same id, is there already: take that one, be
+    /// refused, or cancel it and take its place
+    #[arg(
+        long,
+        env = "TASKQ_ON_CONFLICT",
+        value_name = "WHAT",
+        value_enum,
+        default_value_t = Conflict::Existing
+    )]
+    on_conflict: Conflict,
+
+    /// Wait for the task to end, and print what it returned; a terminal shows how far it is
     #[arg(long, env = "TASKQ_WAIT")]
     wait: bool,
 
@@ -72,6 +109,24 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     common: Common,
+}
+
+/// What becomes of a call that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Conflict {
+    Existing,
+    Reject,
+    Replace,
+}
+
+impl From<Conflict> for OnConflict {
+    fn from(conflict: Conflict) -> Self {
+        match conflict {
+            Conflict::Existing => Self::Existing,
+            Conflict::Reject => Self::Reject,
+            Conflict::Replace => Self::Replace,
+        }
+    }
 }
 
 type Raw = Box<RawValue>;
@@ -109,7 +164,7 @@ pub(crate) async fn enqueue(args: Args) -> anyhow::Result<ExitCode> {
     let warning = warn_of_unknown(&client, &args.name);
     tokio::pin!(warning);
     let mut report = if args.wait {
-        let outcome = handle.outcome_timeout(args.timeout);
+        let outcome = progress::outcome(&handle, args.timeout);
         tokio::pin!(outcome);
         // A task that has ended was known; one that waits may not be.
         let outcome = tokio::select! {
@@ -180,7 +235,25 @@ impl Args {
         if let Some(id) = &self.id {
             call = call.id(id.as_str());
         }
-        call
+        if let Some(deadline) = self.deadline {
+            call = call.deadline(deadline);
+        }
+        if let Some(retries) = self.retries {
+            call = call.retries(retries);
+        }
+        if let Some(backoff) = self.backoff {
+            call = call.backoff(backoff);
+        }
+        if self.unique {
+            call = call.unique();
+        }
+        if let Some(window) = self.unique_for {
+            call = call.unique_for(window);
+        }
+        if let Some(key) = &self.unique_key {
+            call = call.unique_key(key);
+        }
+        call.on_conflict(self.on_conflict.into())
     }
 
     /// The arguments as they were given: an array, an object, or both.

@@ -9,6 +9,7 @@ use taskq::{Outcome, Status, TaskHandle};
 
 use crate::Common;
 use crate::output;
+use crate::progress;
 
 #[derive(clap::Args)]
 pub(crate) struct StatusArgs {
@@ -28,7 +29,7 @@ pub(crate) struct ResultArgs {
     /// Id of the task
     id: String,
 
-    /// Wait for the task to end
+    /// Wait for the task to end; a terminal shows how far it is
     #[arg(long, env = "TASKQ_WAIT")]
     wait: bool,
 
@@ -80,7 +81,7 @@ pub(crate) async fn result(args: ResultArgs) -> anyhow::Result<ExitCode> {
             ),
         }
     }
-    let outcome = handle.outcome_timeout(args.timeout).await?;
+    let outcome = progress::outcome(&handle, args.timeout).await?;
     show(&outcome, args.json)?;
     // The sentence of a task that failed.
     outcome.value::<Value>()?;

@@ -1,13 +1,19 @@
 //! The `taskq` command.
 
+mod cancel;
+mod dead;
 mod demo;
 mod dev;
 mod enqueue;
+mod events;
 mod init;
 mod list;
 mod local;
 mod lookup;
+mod moment;
+mod operator;
 mod output;
+mod progress;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,6 +42,13 @@ enum Command {
     Status(lookup::StatusArgs),
     /// Tells what a task returned
     Result(lookup::ResultArgs),
+    /// Asks that a task should not go on; exits 1 when it had ended, or is unknown
+    Cancel(cancel::Args),
+    /// Looks at messages that will not be tried again, sends them again, removes them
+    #[command(subcommand)]
+    Dead(dead::Command),
+    /// Tells what happens to tasks and workers
+    Events(events::Args),
     /// Lists the tasks that living workers have
     Tasks(list::Args),
     /// Lists the living workers
@@ -91,18 +104,22 @@ fn main() -> ExitCode {
 /// service, and noise to somebody who typed a command.
 fn parse() -> Cli {
     use clap::{CommandFactory as _, FromArgMatches as _};
-    let command = Cli::command().mut_subcommands(|command| {
-        let service = ["dev", local::WORKER_COMMAND].contains(&command.get_name());
-        if !service && command.get_arguments().any(|arg| arg.get_id() == "log") {
-            command.mut_arg("log", |arg| arg.default_value("warn"))
-        } else {
-            command
-        }
-    });
+    let command = quiet(Cli::command());
     match Cli::from_arg_matches(&command.get_matches()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     }
+}
+
+fn quiet(command: clap::Command) -> clap::Command {
+    let service = ["dev", local::WORKER_COMMAND].contains(&command.get_name());
+    let logs = command.get_arguments().any(|arg| arg.get_id() == "log");
+    let command = if logs && !service {
+        command.mut_arg("log", |arg| arg.default_value("warn"))
+    } else {
+        command
+    };
+    command.mut_subcommands(quiet)
 }
 
 fn on_runtime(command: Command) -> anyhow::Result<ExitCode> {
@@ -116,6 +133,9 @@ fn on_runtime(command: Command) -> anyhow::Result<ExitCode> {
             Command::Enqueue(args) => enqueue::enqueue(args).await,
             Command::Status(args) => lookup::status(args).await,
             Command::Result(args) => lookup::result(args).await,
+            Command::Cancel(args) => cancel::cancel(args).await,
+            Command::Dead(command) => dead::dead(command).await,
+            Command::Events(args) => events::events(args).await,
             Command::Tasks(args) => list::tasks(args).await,
             Command::Workers(args) => list::workers(args).await,
             Command::Queues(args) => list::queues(args).await,

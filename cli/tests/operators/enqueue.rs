@@ -1,0 +1,88 @@
+//! `taskq enqueue`, with what a call can say.
+
+use crate::System;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_ends_a_task_that_has_not_started() {
+    let system = System::new().await;
+    // The worker makes the queue, and is not there when it counts.
+    let call = ["enqueue", "read_file", "--id", "late", "--deadline", "50ms"];
+    assert_eq!(system.taskq(&call).code(), 0);
+    let limit = std::time::Instant::now() + std::time::Duration::from_millis(50);
+    taskq_e2e::until("the deadline", || std::time::Instant::now() > limit).await;
+    let _worker = system.worker("w1");
+    assert_eq!(system.ended("late").await, "expired");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_calls_are_one_task_and_a_conflict_is_settled_as_asked() {
+    let system = System::new().await;
+    let send = |id: &str, more: &[&str]| {
+        let call = [
+            "enqueue",
+            "read_file",
+            "--kwargs",
+            "{\"file\": \"x\"}",
+            "--id",
+            id,
+        ];
+        system.taskq(&[&call[..], more].concat())
+    };
+    let first = send("1", &["--unique"]);
+    assert_eq!(first.stdout, "1\n", "{first:?}");
+    let same = send("2", &["--unique"]);
+    assert_eq!(same.stdout, "1\n", "{same:?}");
+    assert!(same.stderr.contains("there already"), "{same:?}");
+    let refused = send("3", &["--unique", "--on-conflict", "reject"]);
+    assert_eq!(refused.code(), 1, "{refused:?}");
+    assert!(refused.stderr.contains("was refused"), "{refused:?}");
+    let replaced = send("4", &["--unique", "--on-conflict", "replace"]);
+    assert_eq!(replaced.stdout, "4\n", "{replaced:?}");
+    assert_eq!(system.taskq(&["status", "1"]).stdout, "cancelled\n");
+
+    assert_eq!(
+        send("5", &["--unique-for", "1h", "--unique-key", "k"]).stdout,
+        "5\n"
+    );
+    assert_eq!(
+        send("6", &["--unique-for", "1h", "--unique-key", "k"]).stdout,
+        "5\n"
+    );
+    assert_eq!(
+        send("7", &["--unique-for", "1h", "--unique-key", "l"]).stdout,
+        "7\n"
+    );
+    for bad in [
+        &["--unique", "--unique-for", "1h"][..],
+        &["--on-conflict", "fight"],
+        &["--backoff", "sometimes"],
+        &["--retries", "-1"],
+        &["--deadline", "soon"],
+    ] {
+        assert_eq!(send("8", bad).code(), 2, "{bad:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retries_and_backoff_are_the_calls_own() {
+    let system = System::new().await;
+    let _worker = system.worker("w1");
+    let kwargs = serde_json::json!({ "file": system.file("nowhere") }).to_string();
+    let call = [
+        "enqueue",
+        "read_file",
+        "--kwargs",
+        &kwargs,
+        "--id",
+        "1",
+        "--wait",
+    ];
+    let policy = ["--retries", "3", "--backoff", "constant(1ms, no jitter)"];
+    assert_eq!(system.taskq(&[&call[..], &policy].concat()).code(), 1);
+    let record = &system.json(&["result", "1"])[0];
+    assert_eq!(record["attempt"], 4, "{record}");
+    assert_eq!(
+        record["labels"]["taskq_backoff"],
+        "constant(1ms, no jitter)"
+    );
+}
