@@ -1,9 +1,11 @@
 //! How far a task is.
 
+use std::sync::Arc;
+
 use futures::stream::{self, Stream, StreamExt as _};
 
 use super::Client;
-use crate::broker::{EventQuery, EventScope};
+use crate::broker::{Broker, EventQuery, EventScope};
 use crate::error::Result;
 use crate::message::{Event, EventKind, TaskId};
 use crate::time::Timestamp;
@@ -57,20 +59,26 @@ pub(super) async fn follow(
         follow,
         since,
     };
-    let broker = &client.0.broker;
+    let broker = Arc::clone(&client.0.broker);
     let expected = broker.attach(id).await?;
     // Listening first and looking then leaves no gap; what comes twice is
     // told once.
     let live = broker.events(query(true, None)).await?;
-    let past = broker
-        .events(query(false, Some(Timestamp::from_millis(0))))
-        .await?;
-    let last = past
-        .fold(None, |_, event| std::future::ready(Some(event)))
-        .await;
+    let past = query(false, Some(Timestamp::from_millis(0)));
+    let last = latest(broker.as_ref(), past.clone()).await?;
+    let live = live.take_until(async move {
+        // Whoever may not hear of the end waits for the progress alone.
+        if expected.record().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
+    // The end overtakes the last step where they are told in a row.
+    let end = stream::once(async move { latest(broker.as_ref(), past).await })
+        .filter_map(|event| std::future::ready(event.transpose()));
     let mut told: Option<Progress> = None;
-    let steps = stream::iter(last)
+    let steps = stream::iter(last.map(Ok))
         .chain(live)
+        .chain(end)
         .filter_map(|event| {
             std::future::ready(match event {
                 Ok(event) => Progress::of(&event).map(Ok),
@@ -87,10 +95,12 @@ pub(super) async fn follow(
             }
             std::future::ready(new)
         });
-    Ok(steps.take_until(async move {
-        // Whoever may not hear of the end waits for the progress alone.
-        if expected.record().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }))
+    Ok(steps)
+}
+
+/// The last event of the past.
+async fn latest(broker: &dyn Broker, past: EventQuery) -> Result<Option<Event>> {
+    let events = broker.events(past).await?;
+    let last = events.fold(None, |_, event| std::future::ready(Some(event)));
+    last.await.transpose()
 }
