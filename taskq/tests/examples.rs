@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use taskq_nats_server::NatsServer;
 
 /// Each example, and what it must print.
-const EXAMPLES: [(&str, &[&str]); 10] = [
+const EXAMPLES: [(&str, &[&str]); 14] = [
     (
         "blocking",
         &[
@@ -28,10 +28,41 @@ const EXAMPLES: [(&str, &[&str]); 10] = [
         ],
     ),
     (
+        "cancel",
+        &[
+            "the one that waits: Cancelled",
+            "Cancelled: task ",
+            "she knows",
+            "the one that runs: Requested",
+            "example.com: stopped, some saved",
+            "it ended as cancelled",
+            "the one that is done: TooLate(Succeeded)",
+        ],
+    ),
+    (
         "contract",
         &[
             "resize(url: String, width: u32) -> Result<String, TaskError>",
             "a.png?width=80",
+        ],
+    ),
+    (
+        "dead_letters",
+        &[
+            "exhausted: the bank is closed",
+            "2 attempts, all on record",
+            "Sent",
+            "charged 1999 at attempt 3",
+            "attempt 2 had failed: the bank is closed",
+        ],
+    ),
+    (
+        "deadline",
+        &[
+            "in time: sent to ada at attempt 1",
+            "no time for a retry: failed at attempt 1",
+            "late or stopped: true",
+            "stopped: Deadline: the task's deadline passed",
         ],
     ),
     (
@@ -47,6 +78,14 @@ const EXAMPLES: [(&str, &[&str]); 10] = [
         &["it returned \"HELLO\"", "called here: \"HELLO\""],
     ),
     ("middleware", &["it went well: true", "Ada of acme"]),
+    (
+        "progress",
+        &[
+            "40 of 40: line 40",
+            "imported 40",
+            "its log:\nline 10 has no price\n",
+        ],
+    ),
     (
         "retries",
         &[
