@@ -66,3 +66,32 @@ async fn dead_letters_are_pointed_to() {
     assert!(mend.contains("taskq dead list"), "{mend}");
     assert!(mend.contains("taskq dead replay"), "{mend}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_tells_of_its_trouble_as_a_service_and_to_who_asks_it() {
+    let system = System::new().await;
+    let _worker = system.worker("w1");
+    // It offers its service just after it began.
+    let limit = Instant::now() + PATIENCE;
+    while system.json(&["workers"]).is_empty() {
+        assert!(Instant::now() < limit, "no worker answers");
+    }
+    let nats = async_nats::connect(system.url()).await.unwrap();
+    let ask = async |subject: &str| -> Value {
+        loop {
+            if let Ok(answer) = nats.request(subject.to_owned(), "".into()).await {
+                break serde_json::from_slice(&answer.payload).unwrap();
+            }
+            assert!(Instant::now() < limit, "nobody answers at {subject}");
+        }
+    };
+    let own = ask("taskq.worker.w1").await;
+    assert_eq!(
+        (&own["worker"], &own["trouble"]),
+        (&"w1".into(), &Value::Null)
+    );
+    let stats = ask("$SRV.STATS.taskq-worker").await;
+    let data = &stats["endpoints"][0]["data"];
+    assert_eq!(data["worker"], "w1", "{stats}");
+    assert!(data.get("trouble").is_some(), "{stats}");
+}
