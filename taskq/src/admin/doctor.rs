@@ -352,18 +352,24 @@ async fn worker_findings(client: &Client) -> Result<Vec<Finding>> {
             }
         }
     }
-    for worker in troubled(client).await? {
-        findings.push(Finding::error(
-            "workers",
-            format!(
-                "{} lives and gets on with nothing: {}",
-                worker.worker, worker.trouble
-            ),
-            "see that NATS has a leader for every stream and room on its disk, and look at the \
-             worker's log; it goes on by itself",
-        ));
+    match troubled(client).await {
+        Ok(troubled) => findings.extend(troubled.into_iter().map(|worker| {
+            Finding::error(
+                "workers",
+                format!(
+                    "{} lives and gets on with nothing: {}",
+                    worker.worker, worker.trouble
+                ),
+                "see that NATS has a leader for every stream and room on its disk, and look at \
+                 the worker's log; it goes on by itself",
+            )
+        })),
+        Err(error) => findings.push(refused("workers", &error)),
     }
-    findings.extend(unknown_tasks(client, &workers).await?);
+    match unknown_tasks(client, &workers).await {
+        Ok(unknown) => findings.extend(unknown),
+        Err(error) => findings.push(refused("tasks", &error)),
+    }
     Ok(findings)
 }
 
