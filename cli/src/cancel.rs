@@ -12,6 +12,9 @@ use crate::operator;
 use crate::output;
 use crate::progress;
 
+/// How long reading what was just recorded may take.
+const RECORDED: Duration = Duration::from_secs(2);
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Id of the task
@@ -67,7 +70,12 @@ pub(crate) async fn cancel(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut outcome = None;
     let answer = match wish.await {
-        Ok(Cancellation::Cancelled) => Answer::Cancelled,
+        Ok(Cancellation::Cancelled) => {
+            // It tells whether the task had begun: a worker may have been
+            // quick to act upon the wish.
+            outcome = handle.outcome_timeout(RECORDED).await.ok();
+            Answer::Cancelled
+        }
         Ok(Cancellation::TooLate(state)) => Answer::TooLate(state),
         Ok(_) if args.wait => {
             let ended = progress::outcome(&handle, args.timeout).await?;
@@ -125,8 +133,7 @@ impl Answer {
                     Some(outcome) if !outcome.worker.is_empty() => {
                         format!("was stopped on {}", output::one_line(&outcome.worker))
                     }
-                    Some(_) => "did not run".to_owned(),
-                    None => "will not run".to_owned(),
+                    _ => "will not run".to_owned(),
                 };
                 output::say(format_args!(
                     "cancelled: task {id} {how}, by {}",

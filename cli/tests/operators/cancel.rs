@@ -55,7 +55,9 @@ async fn a_task_that_runs_is_stopped_by_a_request_and_wait_tells_that_it_was() {
     system.until_there("runs too").await;
     let asked = system.taskq(&["cancel", "2"]);
     assert_eq!(asked.code(), 0, "{asked:?}");
-    assert!(asked.stdout.starts_with("requested: "), "{asked:?}");
+    // The worker may have stopped it before the answer came.
+    let done = asked.stdout.starts_with("cancelled: ");
+    assert!(done || asked.stdout.starts_with("requested: "), "{asked:?}");
     assert_eq!(system.ended("2").await, "cancelled");
 }
 
