@@ -36,16 +36,27 @@ impl Waiters {
         id: &TaskId,
         keep: Option<Box<dyn Send + Sync>>,
     ) -> Expected {
-        let slot = {
-            let mut waiters = self.lock();
-            let slot = waiters.entry(id.clone()).or_default();
-            // What came to an earlier waiter may be true no longer: a dead
-            // letter that is sent again has another outcome under its id.
-            if slot.outcome.get().is_some() {
-                *slot = Arc::default();
-            }
-            Arc::clone(slot)
-        };
+        // What came to an earlier waiter may be true no longer: a dead letter
+        // that is sent again has another outcome under its id.
+        let mut waiters = self.lock();
+        if waiters
+            .get(id)
+            .is_some_and(|slot| slot.outcome.get().is_some())
+        {
+            waiters.remove(id);
+        }
+        drop(waiters);
+        self.share(id, keep)
+    }
+
+    /// Registers a waiter that is content with what came to an earlier one:
+    /// where nothing is stored, there is nothing else to be had.
+    pub(super) fn share(
+        self: &Arc<Self>,
+        id: &TaskId,
+        keep: Option<Box<dyn Send + Sync>>,
+    ) -> Expected {
+        let slot = Arc::clone(self.lock().entry(id.clone()).or_default());
         Expected {
             id: id.clone(),
             slot,

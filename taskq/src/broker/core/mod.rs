@@ -177,7 +177,7 @@ impl Broker for Arc<Core> {
         Box::pin(async move {
             self.listen().await?;
             if id.origin() == self.origin {
-                return Ok(self.waiters.expect(id, None));
+                return Ok(self.waiters.share(id, None));
             }
             let outcomes = self
                 .client
@@ -186,7 +186,7 @@ impl Broker for Arc<Core> {
                 .map_err(|error| closed().with_source(error))?;
             let task = tokio::spawn(deliver(Arc::clone(&self.waiters), outcomes));
             let keep = AbortOnDrop(task);
-            Ok(self.waiters.expect(id, Some(Box::new(keep))))
+            Ok(self.waiters.share(id, Some(Box::new(keep))))
         })
     }
 
