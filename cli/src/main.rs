@@ -61,6 +61,9 @@ enum Command {
     Doctor(list::Args),
     /// Measures taskq beside a raw async-nats loop, on a server of its own
     Bench(taskq_bench::Args),
+    /// Runs a random mix of tasks and faults on a server of its own, and checks that nothing is
+    /// lost
+    Torture(taskq_torture::Args),
     /// A worker that ends with the process that started it
     #[command(hide = true, name = local::WORKER_COMMAND)]
     LocalWorker(taskq_worker::Args),
@@ -146,6 +149,10 @@ fn on_runtime(command: Command) -> anyhow::Result<ExitCode> {
                 // Which phase of which side failed is in the chain.
                 Err(error) => Err(anyhow::anyhow!("{error:#}")),
             },
+            Command::Torture(args) => Ok(match taskq_torture::run(args).await? {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            }),
             Command::LocalWorker(_) => Ok(ExitCode::SUCCESS),
         }
     });

@@ -10,7 +10,6 @@
 pub mod faults;
 pub mod history;
 mod program;
-pub mod proxy;
 mod roles;
 pub mod script;
 
@@ -21,6 +20,7 @@ pub use program::{Ended, Program, is_alive, program, run};
 pub use roles::{ROLES, Roles};
 use taskq::{Client, ClientBuilder, Mode, Worker, WorkerBuilder, WorkerState};
 use taskq_nats_server::NatsServer;
+pub use taskq_torture::proxy;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 

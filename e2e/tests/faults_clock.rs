@@ -90,7 +90,7 @@ async fn retry(skew: i32, at_the_start: bool) {
     let (server, history) = (NatsServer::builder().start().unwrap(), History::new());
     let client = connected(server.url()).await;
     // The server's time comes half a second late, so that the task is first.
-    let proxy = Proxy::start(server.port());
+    let proxy = Proxy::start(server.port()).unwrap();
     proxy.filter(|frame: &Frame| {
         if frame.publishes("$JS.API.STREAM.INFO.TASKQ_PLAN") {
             Verdict::Late(Duration::from_millis(500))

@@ -143,7 +143,7 @@ async fn fault_10_a_frozen_workers_attempt_does_not_count_when_it_goes_on() {
 async fn fault_11_a_worker_that_cannot_renew_stops_before_another_starts() {
     repeated(async || {
         let (server, history) = (server(), History::new());
-        let proxy = Proxy::start(server.port());
+        let proxy = Proxy::start(server.port()).unwrap();
         let client = connected(server.url()).await;
         let mut command = ACTOR.worker(proxy.url(), &history, "first");
         let _first = working(command.args(["--lease", "3s"]));
@@ -230,7 +230,7 @@ async fn fault_25_a_cancel_that_races_start_and_end_has_one_winner() {
 async fn fault_26_a_cancel_of_a_cut_off_workers_task_counts_at_the_leases_end() {
     repeated(async || {
         let (server, history) = (server(), History::new());
-        let proxy = Proxy::start(server.port());
+        let proxy = Proxy::start(server.port()).unwrap();
         let client = connected(server.url()).await;
         let mut command = ACTOR.worker(proxy.url(), &history, "cut off");
         let _first = working(command.args(SHORT_LEASE));

@@ -46,7 +46,7 @@ async fn die_unanswered(lost: fn(&Frame) -> bool, is_there: bool) {
     let history = History::new();
     let server = used_server(&history).await;
     let client = connected(server.url()).await;
-    let proxy = Proxy::start(server.port());
+    let proxy = Proxy::start(server.port()).unwrap();
     let count = Arc::new(AtomicU32::new(0));
     proxy.filter({
         let count = Arc::clone(&count);
@@ -106,7 +106,7 @@ async fn lose_the_ack(call: Call<nap>, stream: &'static str, worker_is_there: bo
     }
     let worker = || working(&mut ACTOR.worker(server.url(), &history, "one"));
     let early = worker_is_there.then(worker);
-    let proxy = Proxy::start(server.port());
+    let proxy = Proxy::start(server.port()).unwrap();
     let producer = client(proxy.url()).connect().await.unwrap();
     let lost = Arc::new(AtomicU32::new(0));
     proxy.filter({

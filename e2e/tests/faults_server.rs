@@ -32,7 +32,7 @@ impl Setting {
     async fn new() -> Self {
         let server = NatsServer::builder().start().unwrap();
         Self {
-            proxy: Proxy::start(server.port()),
+            proxy: Proxy::start(server.port()).unwrap(),
             history: History::new(),
             client: connected(server.url()).await,
             server,

@@ -50,7 +50,7 @@ enum Moment {
 
 async fn kill_at(moment: Moment) -> taskq_e2e::history::Report {
     let (server, history) = (server(), History::new());
-    let proxy = Proxy::start(server.port());
+    let proxy = Proxy::start(server.port()).unwrap();
     let client = connected(server.url()).await;
     let reached = Arc::new(AtomicBool::new(false));
     proxy.filter({
@@ -184,7 +184,7 @@ async fn fault_09_tasks_that_block_every_thread_keep_their_leases() {
 /// Twenty tasks in one worker, whose acks meet what `verdict` says.
 async fn with_acks_that(verdict: fn(u32) -> Verdict) {
     let (server, history) = (server(), History::new());
-    let proxy = Proxy::start(server.port());
+    let proxy = Proxy::start(server.port()).unwrap();
     let client = connected(server.url()).await;
     let seen = AtomicU32::new(0);
     proxy.filter(move |frame: &Frame| {

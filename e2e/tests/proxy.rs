@@ -25,7 +25,7 @@ struct Setting {
 impl Setting {
     async fn new() -> Self {
         let server = NatsServer::builder().jetstream(false).start().unwrap();
-        let proxy = Proxy::start(server.port());
+        let proxy = Proxy::start(server.port()).unwrap();
         let far = async_nats::ConnectOptions::new().name("far");
         let far = far.connect(proxy.url()).await.unwrap();
         let near = async_nats::connect(server.url()).await.unwrap();

@@ -73,36 +73,37 @@ struct Open {
 impl Proxy {
     /// A proxy in front of the server that listens on this port.
     ///
-    /// # Panics
+    /// # Errors
     /// When the system has no port or thread for it.
-    #[must_use]
-    pub fn start(port: u16) -> Self {
+    pub fn start(port: u16) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (stop, stopped) = oneshot::channel::<()>();
-        let (tell, told) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .expect("a runtime");
-                runtime.block_on(async {
-                    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-                    let listener = listener.expect("a port");
-                    let address = listener.local_addr().expect("an address");
-                    let _ = tell.send(address);
-                    select(Box::pin(accept(listener, port, shared)), Box::pin(stopped)).await;
-                });
-            }
-        });
-        let address = told.recv().expect("the proxy starts");
-        Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(listener)?
+        };
+        let thread = std::thread::Builder::new()
+            .name("proxy".to_owned())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || {
+                    runtime.block_on(async {
+                        select(Box::pin(accept(listener, port, shared)), Box::pin(stopped)).await;
+                    });
+                }
+            })?;
+        Ok(Self {
             url: format!("nats://{address}"),
             shared,
             stop: Some(stop),
             thread: Some(thread),
-        }
+        })
     }
 
     /// Where clients connect.
