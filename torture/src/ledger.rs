@@ -409,7 +409,7 @@ impl Ledger {
         for (n, deadline) in &self.expired {
             let limit = u64::try_from(deadline * 1000).unwrap_or(0) + START_SLACK;
             if let Some(start) = self.last_starts.get(n).filter(|start| **start > limit) {
-                let detail = format!("its deadline was {deadline}, it started at {} µs", start);
+                let detail = format!("its deadline was {deadline}, it started at {start} µs");
                 found.push(("an expired task ran", *n, detail));
             }
         }
@@ -531,12 +531,22 @@ mod tests {
         serde_json::json!({})
     }
 
+    fn note(what: What, n: u32, at: u64) -> Note {
+        let attempt = 1;
+        Note {
+            what,
+            n,
+            at,
+            attempt,
+        }
+    }
+
     /// A task of this kind that was accepted and ran once.
     fn ran(ledger: &mut Ledger, kind: Kind) -> u32 {
         let n = ledger.begin(kind);
         ledger.accepted(n, &name(n).into());
         for what in [What::Start, What::Finish] {
-            ledger.noted(Note { what, n, at: 1 });
+            ledger.noted(note(what, n, 1));
         }
         n
     }
@@ -636,8 +646,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let n = ran(&mut ledger, Kind::Hopeless);
         for _ in 0..3 {
-            let what = What::Failure;
-            ledger.noted(Note { what, n, at: 1 });
+            ledger.noted(note(What::Failure, n, 1));
         }
         let error =
             serde_json::json!({ "exc_type": "", "exc_message": ["never"], "kind": "error" });
@@ -677,12 +686,7 @@ mod tests {
         let n = ran(&mut ledger, Kind::Deadline);
         let late = serde_json::json!({ "labels": { "taskq_deadline": "1000" } });
         ledger.recorded(n, &outcome(n, "expired", late), 1);
-        let what = What::Start;
-        ledger.noted(Note {
-            what,
-            n,
-            at: 5_000_000,
-        });
+        ledger.noted(note(What::Start, n, 5_000_000));
         assert_eq!(found(&mut ledger), ["an expired task ran"]);
     }
 }

@@ -18,7 +18,7 @@ use crate::tasks::{self, BULK, Kind};
 /// No more is sent while so many tasks have not ended.
 const BACKLOG: usize = 3_000;
 /// How many calls each client sends at once.
-const AT_ONCE: u64 = 12;
+const AT_ONCE: u64 = 96;
 /// The keys that unique tasks share.
 const KEYS: u32 = 40;
 /// How many cancels are under way at once.
@@ -178,7 +178,7 @@ impl Producer {
         let rng = &mut self.rng;
         match kind {
             Kind::Quick => untyped(tasks::quick::call()),
-            Kind::Sleeping => untyped(tasks::sleeping::call(rng.u64(20..400))),
+            Kind::Sleeping => untyped(tasks::sleeping::call(rng.u64(20..800))),
             Kind::Flaky => untyped(tasks::flaky::call(Kind::failures(n))),
             Kind::Hopeless => untyped(tasks::hopeless::call()),
             Kind::Long => untyped(tasks::long::call(rng.u64(10..30))),
@@ -229,7 +229,7 @@ fn draw(rng: &mut Rng) -> Kind {
         311..=470 => Kind::Unique,
         471..=590 => Kind::Delayed,
         591..=670 => Kind::Deadline,
-        671..=970 => Kind::Sleeping,
+        671..=1170 => Kind::Sleeping,
         _ => Kind::Quick,
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Note {
     pub(crate) n: u32,
     /// Microseconds since 1970.
     pub(crate) at: u64,
+    /// The number of the attempt, which counts deliveries.
+    pub(crate) attempt: u32,
 }
 
 /// Microseconds since 1970.
@@ -66,18 +68,18 @@ impl Notes {
     /// Notes what the running attempt does.
     pub(crate) fn add(&self, what: What, ctx: &Context) -> u32 {
         let n = number(ctx);
-        self.write(what, n);
+        self.write(what, n, ctx.attempt());
         n
     }
 
-    pub(crate) fn write(&self, what: What, n: u32) {
+    pub(crate) fn write(&self, what: What, n: u32, attempt: u32) {
         let letter = match what {
             What::Start => 'S',
             What::Finish => 'F',
             What::Failure => 'X',
             What::Refused => 'R',
         };
-        let line = format!("{letter} {n} {}\n", micros());
+        let line = format!("{letter} {n} {attempt} {}\n", micros());
         if (&self.0).write_all(line.as_bytes()).is_err() {
             // Whatever would be concluded from a gap is wrong.
             std::process::abort();
@@ -137,8 +139,14 @@ fn parse(line: &[u8]) -> Option<Note> {
         "R" => What::Refused,
         _ => return None,
     };
-    let (n, at) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    Some(Note { what, n, at })
+    let (n, attempt) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let at = words.next()?.parse().ok()?;
+    Some(Note {
+        what,
+        n,
+        at,
+        attempt,
+    })
 }
 
 #[cfg(test)]
@@ -153,13 +161,18 @@ mod tests {
         assert_eq!(reader.read().unwrap(), []);
 
         let notes = Notes::open(&path).unwrap();
-        notes.write(What::Start, 7);
-        (&notes.0).write_all(b"F 7 1").unwrap();
+        notes.write(What::Start, 7, 2);
+        (&notes.0).write_all(b"F 7 3 1").unwrap();
         let read = reader.read().unwrap();
         assert_eq!((read.len(), read[0].what, read[0].n), (1, What::Start, 7));
         (&notes.0).write_all(b"2\n").unwrap();
-        let (what, n, at) = (What::Finish, 7, 12);
-        assert_eq!(reader.read().unwrap(), [Note { what, n, at }]);
+        let note = Note {
+            what: What::Finish,
+            n: 7,
+            at: 12,
+            attempt: 3,
+        };
+        assert_eq!(reader.read().unwrap(), [note]);
         reader.remove();
         assert!(!path.exists());
     }

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-/// Kills come alone for as long, so that recovery from a kill is measured
-/// with nothing else in the way; then as long with all other faults.
-pub(crate) const PHASE: Duration = Duration::from_secs(20);
+/// Other faults join the kills for so long in each [`CYCLE`], and the rest of
+/// it belongs to kills alone, so that recovery from those is measured with
+/// nothing else in the way.
+const MIXED: f64 = 20.0;
+/// The first mix begins soon, so that a short run has one.
+const FIRST: f64 = 10.0;
+/// From one mix to the next, in seconds.
+const CYCLE: f64 = 50.0;
 
 /// The time between two faults that are no kills, on the average.
 const OTHERS: f64 = 2.5;
@@ -74,6 +79,17 @@ impl Fault {
             Self::CutProducer => "cut_producer",
             Self::KillServer(..) => "kill_server",
             Self::RollingRestart => "rolling_restart",
+        }
+    }
+
+    /// The same, over before this time is.
+    fn within(self, rest: Duration) -> Self {
+        match self {
+            Self::Freeze(place, time) => Self::Freeze(place, time.min(rest)),
+            Self::Hold(place, time) => Self::Hold(place, time.min(rest)),
+            Self::HalfOpen(place, says, time) => Self::HalfOpen(place, says, time.min(rest)),
+            Self::Delay(place, by, time) => Self::Delay(place, by, time.min(rest)),
+            other => other,
         }
     }
 
@@ -146,7 +162,8 @@ pub(crate) fn plan(setting: &Setting) -> Vec<Planned> {
             break;
         }
         let fault = draw(&mut others, setting);
-        let is_alone = (now.as_secs() / PHASE.as_secs()).is_multiple_of(2);
+        let mixed = (at - FIRST).rem_euclid(CYCLE);
+        let is_alone = at < FIRST || mixed > MIXED;
         let is_too_soon =
             fault.is_of_a_server() && server.is_some_and(|last| now < last + SERVER_PAUSE);
         if is_alone || is_too_soon {
@@ -155,6 +172,7 @@ pub(crate) fn plan(setting: &Setting) -> Vec<Planned> {
         if fault.is_of_a_server() {
             server = Some(now);
         }
+        let fault = fault.within(Duration::from_secs_f64(MIXED - mixed));
         planned.push(Planned { at: now, fault });
     }
     planned.sort_by_key(|planned| planned.at);

@@ -1,6 +1,6 @@
 //! How soon after a kill what the worker ran is under way again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,6 +10,9 @@ use crate::notes::{Note, What};
 /// How long after its end an attempt may still be the worker's: its outcome,
 /// or the plan of the next attempt, has to be stored yet.
 const SETTLING: u64 = 1_000_000;
+
+/// The lease of the workers, in microseconds.
+const LEASE: u64 = 6_000_000;
 
 /// The running tasks of each worker process, and the kills.
 #[derive(Debug, Default)]
@@ -27,6 +30,7 @@ pub(crate) struct Recovery {
 #[derive(Clone, Copy, Debug)]
 struct Run {
     started: u64,
+    attempt: u32,
     ended: Option<u64>,
 }
 
@@ -42,11 +46,23 @@ struct Kill {
     at: u64,
     /// How many tasks it ran.
     ran: usize,
-    waits: HashSet<u32>,
+    /// Those that are not under way again, with the attempt that died.
+    waits: HashMap<u32, u32>,
     /// When the last of its tasks was under way again.
     last: u64,
     /// Which that was.
     slowest: Option<u32>,
+    /// Those that another fault struck too.
+    struck: Vec<Struck>,
+}
+
+/// A task that was delivered again to a worker that did not live to start it:
+/// the number of its attempt counts that delivery.
+#[derive(Debug)]
+struct Struck {
+    n: u32,
+    took: u64,
+    times: u64,
 }
 
 /// What was measured.
@@ -65,6 +81,10 @@ pub(crate) struct Measured {
     pub(crate) alone: usize,
     /// The longest of all, with other faults in the way.
     pub(crate) max_of_all: f64,
+    /// Tasks whose next worker was struck too, before it had started them.
+    pub(crate) struck_again: usize,
+    /// The longest recovery of those.
+    pub(crate) max_struck_again: f64,
 }
 
 /// A recovery that took too long.
@@ -81,10 +101,14 @@ impl Recovery {
     pub(crate) fn noted(&mut self, process: u32, note: Note) {
         match note.what {
             What::Start => {
-                let (started, ended) = (note.at, None);
+                let run = Run {
+                    started: note.at,
+                    attempt: note.attempt,
+                    ended: None,
+                };
                 let running = self.running.entry(process).or_default();
-                running.insert(note.n, Run { started, ended });
-                self.resumed(note.n, note.at);
+                running.insert(note.n, run);
+                self.resumed(note.n, note.at, note.attempt);
             }
             What::Finish | What::Failure => {
                 let running = self.running.entry(process).or_default();
@@ -96,24 +120,34 @@ impl Recovery {
         }
     }
 
-    /// A task has an outcome since this time.
-    pub(crate) fn recorded(&mut self, n: u32, at: u64) {
+    /// A task has an outcome since this time, by this attempt.
+    pub(crate) fn recorded(&mut self, n: u32, at: u64, attempt: u32) {
         for running in self.running.values_mut() {
             running.remove(&n);
         }
-        self.resumed(n, at);
+        self.resumed(n, at, attempt);
     }
 
-    fn resumed(&mut self, n: u32, at: u64) {
+    fn resumed(&mut self, n: u32, at: u64, attempt: u32) {
         let Some(kills) = self.waiting.get_mut(&n) else {
             return;
         };
         kills.retain(|kill| {
             let kill = &mut self.kills[*kill];
-            if kill.last < at {
+            let Some(died) = kill.waits.remove(&n) else {
+                return false;
+            };
+            let times = attempt.saturating_sub(died.saturating_add(1));
+            if times > 0 {
+                kill.struck.push(Struck {
+                    n,
+                    took: at.saturating_sub(kill.at),
+                    times: times.into(),
+                });
+            } else if kill.last < at {
                 (kill.last, kill.slowest) = (at, Some(n));
             }
-            !kill.waits.remove(&n)
+            false
         });
         if kills.is_empty() {
             self.waiting.remove(&n);
@@ -128,12 +162,12 @@ impl Recovery {
             others.any(|other| other.started > run.started)
         };
         let is_over = |run: &Run| run.ended.is_some_and(|ended| ended + SETTLING < at);
-        let waits: HashSet<u32> = ran
+        let waits: HashMap<u32, u32> = ran
             .iter()
             .filter(|(n, run)| !is_over(run) && !has_ended(**n) && !runs_elsewhere(n, run))
-            .map(|(n, _)| *n)
+            .map(|(n, run)| (*n, run.attempt))
             .collect();
-        for n in &waits {
+        for n in waits.keys() {
             self.waiting.entry(*n).or_default().push(self.kills.len());
         }
         self.kills.push(Kill {
@@ -142,6 +176,7 @@ impl Recovery {
             waits,
             last: at,
             slowest: None,
+            struck: Vec::new(),
         });
     }
 
@@ -192,7 +227,7 @@ impl Recovery {
             if alone && kill.ran > 0 {
                 alone_took.push(took);
             }
-            let slowest = kill.waits.iter().next().copied().or(kill.slowest);
+            let slowest = kill.waits.keys().next().copied().or(kill.slowest);
             if let Some(n) = slowest
                 && (took > allowed || !kill.waits.is_empty())
             {
@@ -201,6 +236,19 @@ impl Recovery {
                     took: Duration::from_micros(took),
                     allowed: Duration::from_micros(allowed),
                 });
+            }
+            for struck in &kill.struck {
+                measured.struck_again += 1;
+                measured.max_struck_again = measured.max_struck_again.max(seconds(struck.took));
+                // A lease more for each worker that had it.
+                let allowed = allowed + struck.times * LEASE;
+                if struck.took > allowed {
+                    late.push(Late {
+                        n: struck.n,
+                        took: Duration::from_micros(struck.took),
+                        allowed: Duration::from_micros(allowed),
+                    });
+                }
             }
         }
         alone_took.sort_unstable();
@@ -221,7 +269,13 @@ mod tests {
 
     fn start(n: u32, second: u64) -> Note {
         let (what, at) = (What::Start, second * SECOND);
-        Note { what, n, at }
+        let attempt = 1 + u32::from(second > 10);
+        Note {
+            what,
+            n,
+            at,
+            attempt,
+        }
     }
 
     /// A process that is killed at 10 s, with tasks 1 and 2.
@@ -230,7 +284,7 @@ mod tests {
         recovery.noted(1, start(1, 9));
         recovery.noted(1, start(2, 9));
         recovery.noted(1, start(3, 9));
-        recovery.recorded(3, 9 * SECOND);
+        recovery.recorded(3, 9 * SECOND, 2);
         recovery.killed(1, 10 * SECOND, |_| false);
         recovery
     }
@@ -239,9 +293,9 @@ mod tests {
     fn a_kill_is_got_over_when_the_last_task_started_again_or_ended() {
         let mut recovery = killed();
         recovery.noted(2, start(1, 15));
-        recovery.recorded(2, 17 * SECOND);
+        recovery.recorded(2, 17 * SECOND, 2);
         // Later ends are no part of it.
-        recovery.recorded(1, 99 * SECOND);
+        recovery.recorded(1, 99 * SECOND, 2);
         let (measured, late) = recovery.measured(BAR);
         assert_eq!((measured.kills, measured.tasks), (1, 2));
         assert_eq!((measured.max, measured.median), (7.0, 7.0));
@@ -274,11 +328,36 @@ mod tests {
     }
 
     #[test]
+    fn a_task_whose_next_worker_died_before_it_began_has_a_lease_more() {
+        for (second, is_late) in [(25, false), (27, true)] {
+            let mut recovery = killed();
+            recovery.noted(2, start(2, 16));
+            let attempt = 3;
+            recovery.noted(
+                3,
+                Note {
+                    attempt,
+                    ..start(1, second)
+                },
+            );
+            let (measured, late) = recovery.measured(BAR);
+            assert_eq!((measured.max, measured.struck_again), (6.0, 1));
+            assert_eq!(!late.is_empty(), is_late, "{late:?}");
+        }
+    }
+
+    #[test]
     fn an_attempt_that_ended_before_the_kill_is_not_waited_for() {
         let mut recovery = Recovery::default();
         recovery.noted(1, start(1, 1));
-        let (what, n, at) = (What::Failure, 1, SECOND);
-        recovery.noted(1, Note { what, n, at });
+        let what = What::Failure;
+        recovery.noted(
+            1,
+            Note {
+                what,
+                ..start(1, 1)
+            },
+        );
         recovery.killed(1, 10 * SECOND, |_| false);
         assert_eq!(recovery.measured(BAR).0.tasks, 0);
     }

@@ -18,7 +18,7 @@ use crate::load::Load;
 use crate::plan::{self, Planned, Setting};
 use crate::records::{self, Seen};
 use crate::recovery::Recovery;
-use crate::verdict::{Memory, Verdict};
+use crate::verdict::{Backlog, Memory, Verdict};
 
 /// How long the workers may take to be there.
 const READY: Duration = Duration::from_secs(60);
@@ -98,7 +98,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
                 match n {
                     Some(n) => {
                         ledger.recorded(n, outcome, at);
-                        shared.recovery().recorded(n, at);
+                        shared.recovery().recorded(n, at, outcome.attempt);
                     }
                     None => ledger.violate(
                         "an outcome without its labels",
@@ -123,7 +123,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     let bar = progress(args, planned.len());
     let begun = Instant::now();
     let load = Load::start(&clients[..2], &clients[2], &shared, args.rate, seed);
-    let mut memory = Memory::default();
+    let (mut memory, mut backlog) = (Memory::default(), Backlog::default());
     let mut injected = JoinSet::new();
     let stop = stop_signal();
     tokio::pin!(stop);
@@ -146,6 +146,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
         if memory.at_start.is_none() && begun.elapsed() > WARM.min(args.length() / 2) {
             memory.at_start = Some(field.memory().await);
         }
+        backlog.see(shared.ledger().pending());
         tell(&bar, &shared, begun, args.length());
     }
     let faults_took = begun.elapsed();
@@ -195,6 +196,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
         counts: ledger.counts(),
         recovery,
         memory,
+        backlog: backlog.median(),
         ..Verdict::default()
     };
     let tally = field.tally();

@@ -32,6 +32,8 @@ pub(crate) struct Verdict {
     /// How workers ended that nobody had told to.
     pub(crate) worker_exits: Vec<String>,
     pub(crate) memory: Memory,
+    /// How many accepted tasks had not ended: the median.
+    pub(crate) backlog: usize,
     pub(crate) count_violations: u64,
     pub(crate) violations: Vec<Violation>,
     pub(crate) logs: Option<PathBuf>,
@@ -42,6 +44,21 @@ pub(crate) struct Verdict {
 pub(crate) struct Memory {
     pub(crate) at_start: Option<(u64, u64)>,
     pub(crate) at_end: Option<(u64, u64)>,
+}
+
+/// How many accepted tasks had not ended, at several times.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog(Vec<usize>);
+
+impl Backlog {
+    pub(crate) fn see(&mut self, pending: usize) {
+        self.0.push(pending);
+    }
+
+    pub(crate) fn median(mut self) -> usize {
+        self.0.sort_unstable();
+        self.0.get(self.0.len() / 2).copied().unwrap_or(0)
+    }
 }
 
 impl Verdict {
@@ -66,9 +83,11 @@ impl Verdict {
         line(
             "sent",
             format!(
-                "{}: {} accepted ({rate:.0} a second), {} of a key that lives, {} refused",
+                "{}: {} accepted ({rate:.0} a second, {} of them under way at a time), {} of a key \
+                 that lives, {} refused",
                 counts.sent,
                 counts.accepted,
+                self.backlog,
                 counts.merged,
                 counts.refused.values().sum::<u64>()
             ),
@@ -105,13 +124,16 @@ impl Verdict {
             "recovery",
             format!(
                 "from {} kills with {} running tasks: at most {} s, median {} s ({} kills without \
-                 other faults); {} s with other faults in the way",
+                 other faults); {} s with other faults in the way; {} tasks were struck again \
+                 before they started, at most {} s",
                 recovery.kills,
                 recovery.tasks,
                 recovery.max,
                 recovery.median,
                 recovery.alone,
-                recovery.max_of_all
+                recovery.max_of_all,
+                recovery.struck_again,
+                recovery.max_struck_again
             ),
         );
         if let (Some(start), Some(end)) = (self.memory.at_start, self.memory.at_end) {

@@ -59,7 +59,7 @@ pub(crate) async fn work(args: WorkerArgs) -> anyhow::Result<()> {
             let refused = u32::try_from(stats.outcomes_refused()).unwrap_or(u32::MAX);
             if refused != told {
                 told = refused;
-                notes.write(What::Refused, refused);
+                notes.write(What::Refused, refused, 0);
             }
         }
     });
