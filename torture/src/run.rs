@@ -1,10 +1,10 @@
 //! A run from its start to its verdict.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use taskq::cli::stop_signal;
 use taskq::{Client, admin};
@@ -79,14 +79,30 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
         folder.path().display()
     );
 
+    match run_in(args, seed, &planned, folder.path()).await {
+        Ok((verdict, keep)) => {
+            let passed = verdict.passed;
+            let logs = keep.then(|| folder.keep());
+            Verdict { logs, ..verdict }.print(args.json)?;
+            Ok(passed)
+        }
+        Err(error) => {
+            let logs = folder.keep();
+            Err(anyhow!("{error:#}; the logs are in {}", logs.display()))
+        }
+    }
+}
+
+/// Runs it with its logs in this folder. What it has shown, and whether the
+/// logs are worth keeping.
+async fn run_in(
+    args: &Args,
+    seed: u64,
+    planned: &[Planned],
+    folder: &Path,
+) -> anyhow::Result<(Verdict, bool)> {
     let shared = Arc::new(Shared::default());
-    let field = Field::start(
-        Arc::clone(&shared),
-        folder.path(),
-        args.cluster,
-        args.workers,
-    )
-    .await?;
+    let field = Field::start(Arc::clone(&shared), folder, args.cluster, args.workers).await?;
     let seen = Seen::default();
     let _records = Background(tokio::spawn(records::follow(
         field.url().to_owned(),
@@ -110,7 +126,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
         },
     )));
     let clients = clients(&field).await?;
-    ready(&clients[0], args.workers).await?;
+    ready(&field, &clients[0], args.workers).await?;
     let reading = Background(tokio::spawn({
         let field = Arc::clone(&field);
         async move {
@@ -207,16 +223,11 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     verdict.violations = violations.to_vec();
     verdict.count_violations = count;
     verdict.passed = ledger.is_blameless();
-    if args.keep || !verdict.passed {
+    let keep = args.keep || !verdict.passed;
+    if keep {
         field.write_logs()?;
-        verdict.logs = Some(keep(folder));
     }
-    verdict.print(args.json)?;
-    Ok(verdict.passed)
-}
-
-fn keep(folder: tempfile::TempDir) -> PathBuf {
-    folder.keep()
+    Ok((verdict, keep))
 }
 
 fn print_plan(planned: &[Planned]) -> anyhow::Result<()> {
@@ -247,12 +258,13 @@ async fn clients(field: &Field) -> anyhow::Result<[Client; 3]> {
     ])
 }
 
-async fn ready(client: &Client, workers: u8) -> anyhow::Result<()> {
+async fn ready(field: &Field, client: &Client, workers: u8) -> anyhow::Result<()> {
     let limit = Instant::now() + READY;
     while admin::workers(client).await?.len() < usize::from(workers) {
         if Instant::now() > limit {
-            bail!("the workers were not there within {READY:?}; `--keep` keeps their logs");
+            bail!("the workers were not there within {READY:?}");
         }
+        field.mend().await?;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
