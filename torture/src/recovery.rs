@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use taskq::Outcome;
 
 use crate::notes::{Note, What};
 
@@ -94,6 +95,13 @@ pub(crate) struct Late {
     pub(crate) n: u32,
     pub(crate) took: Duration,
     pub(crate) allowed: Duration,
+}
+
+/// The attempt of a delivery that ended with this outcome: one that did not
+/// start is not counted by the outcome.
+pub(crate) fn attempt_of(outcome: &Outcome) -> u32 {
+    let was_delivered = outcome.started_at.is_none() && !outcome.worker.is_empty();
+    outcome.attempt.saturating_add(u32::from(was_delivered))
 }
 
 impl Recovery {

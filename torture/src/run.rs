@@ -17,7 +17,7 @@ use crate::ledger::Ledger;
 use crate::load::Load;
 use crate::plan::{self, Planned, Setting};
 use crate::records::{self, Seen};
-use crate::recovery::Recovery;
+use crate::recovery::{self, Recovery};
 use crate::verdict::{Backlog, Memory, Verdict};
 
 /// How long the workers may take to be there.
@@ -104,7 +104,7 @@ async fn run_in(
     let shared = Arc::new(Shared::default());
     let field = Field::start(Arc::clone(&shared), folder, args.cluster, args.workers).await?;
     let seen = Seen::default();
-    let _records = Background(tokio::spawn(records::follow(
+    let following = Background(tokio::spawn(records::follow(
         field.url().to_owned(),
         seen.clone(),
         {
@@ -114,7 +114,8 @@ async fn run_in(
                 match n {
                     Some(n) => {
                         ledger.recorded(n, outcome, at);
-                        shared.recovery().recorded(n, at, outcome.attempt);
+                        let attempt = recovery::attempt_of(outcome);
+                        shared.recovery().recorded(n, at, attempt);
                     }
                     None => ledger.violate(
                         "an outcome without its labels",
@@ -178,6 +179,8 @@ async fn run_in(
     drop(reading);
     field.stop().await?;
     field.read_notes()?;
+    // It would begin anew when what it has seen is taken.
+    drop(following);
     bar.set_message("reading what is recorded");
     let (changes, letters) = read_all(field.url(), &seen).await?;
     bar.finish_and_clear();
@@ -194,7 +197,7 @@ async fn run_in(
     if let Err(reason) = drained {
         ledger.violate("the queues do not get empty", String::new(), reason);
     }
-    let (recovery, late) = shared.recovery().measured(args.recovery);
+    let (measured, late) = shared.recovery().measured(args.recovery);
     for late in late {
         let detail = format!(
             "{:.1?} after the kill; {:.1?} are allowed",
@@ -210,7 +213,7 @@ async fn run_in(
         server: field.version(),
         records: changes.records,
         counts: ledger.counts(),
-        recovery,
+        recovery: measured,
         memory,
         backlog: backlog.median(),
         ..Verdict::default()
