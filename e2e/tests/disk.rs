@@ -70,15 +70,6 @@ async fn fault_18_a_full_store_refuses_at_once_and_loses_nothing() {
         .start()
         .unwrap();
     let js = jetstream::new(async_nats::connect(server.url()).await.unwrap());
-    // Made by taskq it would set aside more than there is.
-    js.create_stream(jetstream::stream::Config {
-        name: "TASKQ_EVENTS".to_owned(),
-        subjects: vec!["taskq.event.>".to_owned()],
-        max_bytes: 100_000,
-        ..Default::default()
-    })
-    .await
-    .unwrap();
     let client = connect(&server).await;
     let worker = Running::start(Worker::builder(connect(&server).await)).await;
     let waiting = unstarted::enqueue(&client, 7u32).await.unwrap();

@@ -22,8 +22,9 @@ const KEEP_CALLS: Duration = Duration::from_secs(45 * 24 * 3600);
 const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long events are kept, unless they take more room than that.
 const KEEP_EVENTS: Duration = Duration::from_secs(3 * 24 * 3600);
-/// The most bytes of events that are kept.
-const MOST_EVENTS: i64 = 256 * 1024 * 1024;
+/// How many events are kept, some 300 bytes each. A limit in bytes would be set
+/// aside, and a server with a small store would have no stream for them.
+const MOST_EVENTS: i64 = 500_000;
 /// How many deliveries of a lane may be held by all workers together.
 const MAX_HELD: i64 = 100_000;
 /// How many pull requests of all workers may wait at a lane. Cannot be
@@ -338,7 +339,7 @@ impl Layout {
     fn events_config(&self) -> stream::Config {
         stream::Config {
             max_age: KEEP_EVENTS,
-            max_bytes: MOST_EVENTS,
+            max_messages: MOST_EVENTS,
             ..self.base(
                 self.names.events_stream(),
                 vec![self.names.event_all()],
