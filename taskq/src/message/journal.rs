@@ -23,7 +23,15 @@ pub(crate) struct Journal {
     /// back.
     #[serde(default)]
     pub(crate) starts: Vec<Start>,
+    /// The same of other attempts of the task. When the ack of a failed
+    /// attempt is lost, its message comes again beside the one of the retry,
+    /// and neither may wipe out what is known of the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<Journal>,
 }
+
+/// So many other attempts are remembered, the latest.
+const MOST_OTHERS: usize = 4;
 
 /// A start that was written down before it was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,16 +48,25 @@ pub(crate) struct Start {
 
 impl Journal {
     /// What this journal says of a message whose first delivery is this
-    /// attempt: nothing, if it is about an earlier one.
-    pub(crate) fn for_base(self, base: u32) -> Self {
+    /// attempt; what it says of others is kept.
+    pub(crate) fn for_base(mut self, base: u32) -> Self {
         if self.base == base {
-            self
-        } else {
-            Self {
-                base,
-                ..Self::default()
-            }
+            return self;
         }
+        let mut others = std::mem::take(&mut self.others);
+        let place = others.iter().position(|other| other.base == base);
+        let found = place.map(|place| others.remove(place));
+        if self.refunds > 0 || !self.starts.is_empty() {
+            others.push(self);
+        }
+        if others.len() > MOST_OTHERS {
+            others.remove(0);
+        }
+        let journal = found.unwrap_or(Self {
+            base,
+            ..Self::default()
+        });
+        Self { others, ..journal }
     }
 
     /// The number of the attempt that a delivery is.
@@ -107,6 +124,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn deliveries_that_were_no_attempts_do_not_count() {
@@ -119,5 +137,55 @@ mod tests {
         assert!(journal.starts.is_empty());
         assert_eq!(Journal::decode(&journal.encode()), journal);
         assert_eq!(journal.for_base(4).refunds, 0);
+    }
+
+    #[test]
+    fn two_attempts_of_a_task_do_not_wipe_out_each_others_crashes() {
+        let now = Timestamp::from_millis(0);
+        let mut stored = Journal::default();
+        for delivery in 2..5 {
+            for base in [1, 2] {
+                let mut journal = Journal::decode(&stored.encode()).for_base(base);
+                assert_eq!(journal.starts.len(), delivery as usize - 2);
+                journal.start(delivery, "w", now, true);
+                stored = journal;
+            }
+        }
+    }
+
+    proptest! {
+        /// However deliveries end: a number is never below the first, none
+        /// is that of two deliveries of which the earlier was an attempt,
+        /// and what was handed back is no crash.
+        #[test]
+        fn attempts_count_up_and_only_by_attempts(
+            base in 1u32..100, ends in prop::collection::vec(any::<bool>(), 0..50)
+        ) {
+            let mut journal = Journal::default().for_base(base);
+            let (mut attempts, mut crashes) = (0, 0);
+            for (delivery, attempted) in (1u32..).zip(ends) {
+                prop_assert_eq!(journal.attempt(delivery), base + attempts);
+                journal.start(delivery, "w", Timestamp::from_millis(1), false);
+                if attempted {
+                    attempts += 1;
+                    crashes += 1;
+                } else {
+                    journal.refund(delivery);
+                }
+                prop_assert_eq!(journal.starts.len(), crashes);
+                journal = Journal::decode(&journal.encode());
+            }
+            // What is written of another attempt keeps it.
+            let mut other = journal.clone().for_base(base + 1);
+            prop_assert_eq!(other.attempt(1), base + 1);
+            prop_assert!(other.starts.is_empty());
+            other.start(1, "w", Timestamp::from_millis(1), false);
+            prop_assert_eq!(other.for_base(base).starts, journal.starts);
+        }
+
+        #[test]
+        fn what_is_no_journal_counts_as_empty(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Journal::decode(&bytes);
+        }
     }
 }
