@@ -31,14 +31,16 @@ pub(crate) struct Leases {
 /// After a stall, what comes for so long may have been under way for as long
 /// as that took.
 const SETTLING: Duration = Duration::from_millis(500);
+/// A turn may be late by so much on a busy machine, however short the lease.
+const JITTER: Duration = Duration::from_millis(200);
 
 /// Whether this process, and its connection, have been awake.
 #[derive(Debug, Default)]
 struct Awake {
     /// When the lease thread last turned; none before its first turn.
     ticked: Option<Instant>,
-    /// When a stall ended.
-    stalled: Option<Instant>,
+    /// When the last stall began, and when it ended.
+    stalled: Option<(Instant, Instant)>,
 }
 
 /// Keys are unique in the process: workers may share a broker.
@@ -57,7 +59,7 @@ struct Held {
 impl Leases {
     /// Leases of a broker that gives a message to another when its term is
     /// over.
-    pub(super) fn new(term: Duration) -> Self {
+    pub(crate) fn new(term: Duration) -> Self {
         Self {
             term,
             can_end: true,
@@ -108,42 +110,58 @@ impl Leases {
     /// was frozen.
     pub(crate) fn tick(&self, now: Instant) {
         let mut awake = self.awake();
-        let late = |at: Instant| now.saturating_duration_since(at) > self.term / 2;
-        if awake.ticked.is_some_and(late) {
-            awake.stalled = Some(now);
+        if let Some(ticked) = awake.ticked
+            && self.is_late(ticked, now)
+        {
+            awake.stalled = Some((ticked, now));
         }
         awake.ticked = Some(now);
     }
 
-    /// The connection was silent for too long, and speaks again.
-    pub(super) fn stall(&self, now: Instant) {
-        self.awake().stalled = Some(now);
+    /// The connection was silent since then, for too long, and speaks again.
+    pub(super) fn stall(&self, since: Instant, now: Instant) {
+        self.awake().stalled = Some((since, now));
     }
 
-    /// Whether what comes now may have been under way for longer than a
-    /// lease: then it is another worker's by now, whatever it says.
-    fn is_stale(&self, now: Instant) -> bool {
+    /// Less than that is part of every lease's margin.
+    fn is_late(&self, ticked: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(ticked) > (self.term / 6).max(JITTER)
+    }
+
+    /// Since when what comes now may have been under way. Its lease counts
+    /// from then, and may be another worker's by now, whatever it says.
+    fn under_way(&self, now: Instant) -> Instant {
         let awake = self.awake();
-        let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
-        since(awake.ticked).is_some_and(|since| since > self.term / 2)
-            || since(awake.stalled).is_some_and(|since| since < SETTLING)
+        let settling = |ended: Instant| now.saturating_duration_since(ended) < SETTLING;
+        match *awake {
+            Awake {
+                ticked: Some(ticked),
+                ..
+            } if self.is_late(ticked, now) => ticked,
+            Awake {
+                stalled: Some((since, ended)),
+                ..
+            } if settling(ended) => since,
+            _ => now,
+        }
     }
 
     /// Starts to hold a delivery.
-    pub(super) fn hold(&self, address: Arc<str>, now: Instant) -> u64 {
+    pub(crate) fn hold(&self, address: Arc<str>, now: Instant) -> u64 {
         let key = NEXT.fetch_add(1, Ordering::Relaxed);
+        let since = self.under_way(now);
         let held = Held {
             address,
-            asked: now,
-            sure: now,
-            lost: self.can_end && self.is_stale(now),
+            asked: since,
+            sure: since,
+            lost: false,
         };
         self.held().insert(key, held);
         key
     }
 
     /// Holds it no longer.
-    pub(super) fn release(&self, key: u64) {
+    pub(crate) fn release(&self, key: u64) {
         self.held().remove(&key);
     }
 
@@ -231,6 +249,7 @@ pub(crate) trait LeaseKeeper: Send {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn at(start: Instant, seconds: u64) -> Instant {
         start + Duration::from_secs(seconds)
@@ -273,22 +292,30 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_freeze_is_not_held() {
+    fn what_comes_after_a_freeze_counts_from_its_start() {
         let leases = Leases::new(Duration::from_secs(6));
         let start = Instant::now();
         leases.tick(start);
         let key = leases.hold("a".into(), at(start, 1));
         assert!(leases.is_held(key, at(start, 1)));
-        // Frozen: the lease thread has not turned for 4 seconds, and then it
+        // Frozen: the lease thread has not turned for 5 seconds, and then it
         // does.
-        let early = leases.hold("b".into(), at(start, 4));
-        assert!(!leases.is_held(early, at(start, 4)));
-        leases.tick(at(start, 4));
-        let late = leases.hold("c".into(), at(start, 4));
-        assert!(!leases.is_held(late, at(start, 4)));
+        let early = leases.hold("b".into(), at(start, 5));
+        assert!(!leases.is_held(early, at(start, 5)));
         leases.tick(at(start, 5));
-        let fresh = leases.hold("d".into(), at(start, 5));
-        assert!(leases.is_held(fresh, at(start, 5)));
+        let late = leases.hold("c".into(), at(start, 5));
+        assert!(!leases.is_held(late, at(start, 5)));
+        leases.tick(at(start, 6));
+        let fresh = leases.hold("d".into(), at(start, 6));
+        assert!(leases.is_held(fresh, at(start, 6)));
+        // A shorter one takes a part of the lease, and it is to be renewed
+        // the sooner.
+        leases.tick(at(start, 9));
+        let shortened = leases.hold("e".into(), at(start, 9));
+        assert!(leases.is_held(shortened, at(start, 10)));
+        assert!(!leases.is_held(shortened, at(start, 11)));
+        let due = leases.take_due(at(start, 9));
+        assert!(due.iter().any(|(key, _)| *key == shortened));
     }
 
     #[test]
@@ -300,5 +327,64 @@ mod tests {
         assert!(leases.take_due(at(start, 3)).is_empty());
         leases.ask_again([key]);
         assert_eq!(leases.take_due(at(start, 3)).len(), 1);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Doing {
+        /// Confirms what was asked for so long ago.
+        Confirm(u64),
+        AskAgain,
+        TakeDue,
+        TakeLost,
+    }
+
+    fn doing() -> impl Strategy<Value = Doing> {
+        prop_oneof![
+            (0u64..9000).prop_map(Doing::Confirm),
+            Just(Doing::AskAgain),
+            Just(Doing::TakeDue),
+            Just(Doing::TakeLost),
+        ]
+    }
+
+    proptest! {
+        /// Whatever is asked, answered and looked at, and when: a lease
+        /// counts for five sixths of its term since it was last sure, and one
+        /// that was lost never counts again.
+        #[test]
+        fn a_lease_never_counts_for_longer_than_it_is_sure(
+            steps in prop::collection::vec((0u64..3000, doing()), 0..60)
+        ) {
+            let leases = Leases::new(Duration::from_secs(6));
+            let start = Instant::now();
+            let at = |millis| start + Duration::from_millis(millis);
+            let key = leases.hold("a".into(), start);
+            let (mut now, mut sure, mut lost) = (0, 0, false);
+            for (pause, step) in steps {
+                now += pause;
+                match step {
+                    Doing::Confirm(ago) => {
+                        let asked = now.saturating_sub(ago);
+                        leases.confirm([key], at(asked));
+                        sure = sure.max(asked);
+                    }
+                    Doing::AskAgain => leases.ask_again([key]),
+                    Doing::TakeDue => {
+                        let due = leases.take_due(at(now));
+                        prop_assert!(due.is_empty() || !lost);
+                        // Not twice in a third of the term.
+                        prop_assert!(leases.take_due(at(now)).is_empty());
+                    }
+                    Doing::TakeLost => {
+                        let gone = leases.take_lost(at(now));
+                        prop_assert_eq!(!gone.is_empty(), !lost && now - sure >= 5000);
+                        lost |= !gone.is_empty();
+                    }
+                }
+                prop_assert_eq!(leases.is_held(key, at(now)), !lost && now - sure < 5000);
+            }
+            leases.release(key);
+            prop_assert!(!leases.is_held(key, at(now)));
+        }
     }
 }

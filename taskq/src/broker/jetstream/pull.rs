@@ -237,7 +237,7 @@ impl Pulls {
         let asked = self.lanes.iter().any(|lane| lane.outstanding > 0);
         let silent = now.saturating_duration_since(self.heard);
         if asked && silent > self.heartbeat * 2 {
-            self.leases.stall(now);
+            self.leases.stall(self.heard, now);
         }
         self.heard = now;
     }
