@@ -9,6 +9,7 @@
 mod connect;
 mod core;
 mod denial;
+pub(crate) mod ending;
 mod jetstream;
 mod lease;
 mod memory;

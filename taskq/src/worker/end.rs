@@ -172,7 +172,16 @@ impl Executor {
             None => self.settle(delivery.receipt, Settlement::Discard),
             Some(reason) => {
                 let priority = delivery.priority.as_str();
-                let letter = DeadLetter::of(outcome, reason, priority, &delivery.body);
+                // Should the letter be there, this takes its place, and must
+                // say no less.
+                let crashes = match reason {
+                    DeadReason::Crashed => crashes(&incoming.journal),
+                    _ => Vec::new(),
+                };
+                let letter = DeadLetter {
+                    crashes,
+                    ..DeadLetter::of(outcome, reason, priority, &delivery.body)
+                };
                 self.settle_letter(delivery, letter, None);
             }
         }
@@ -217,15 +226,7 @@ impl Executor {
     }
 
     pub(super) fn quarantine(&self, incoming: Incoming) {
-        let crashes: Vec<Crash> = incoming
-            .journal
-            .starts
-            .iter()
-            .map(|start| Crash {
-                worker: start.worker.clone(),
-                started_at: start.at,
-            })
-            .collect();
+        let crashes = crashes(&incoming.journal);
         let workers: Vec<&str> = crashes.iter().map(|crash| crash.worker.as_str()).collect();
         let text = format!(
             "{} workers in a row died, or lost touch, while they ran it (the last: {}); it is put \
@@ -466,6 +467,17 @@ impl Executor {
             }
         }
     }
+}
+
+/// The starts that neither ended nor were handed back.
+fn crashes(journal: &Journal) -> Vec<Crash> {
+    let starts = journal.starts.iter();
+    starts
+        .map(|start| Crash {
+            worker: start.worker.clone(),
+            started_at: start.at,
+        })
+        .collect()
 }
 
 fn stop(running: &Active) {

@@ -5,7 +5,7 @@
 //! that NATS cannot take now is repeated until it can, and the lease is kept
 //! until then.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,8 +19,9 @@ use tokio::sync::{Notify, mpsc};
 use super::JetStream;
 use super::pipe::{Answer, Pipe, Refusal};
 use super::publish::ttl;
-use crate::broker::{Leases, Namespace, Receipt, Record, Settlement, Settler};
-use crate::message::{Journal, TaskId};
+use crate::broker::ending::{self, After, Draft, Step, Turn};
+use crate::broker::{Leases, Namespace, Publication, Receipt, Settlement, Settler};
+use crate::message::{DeadLetter, Journal, TaskId};
 use crate::time::Timestamp;
 
 /// How long is remembered what is known of deliveries: longer than any
@@ -53,30 +54,7 @@ enum Order {
 }
 
 /// An end under way.
-struct Ending {
-    receipt: Receipt,
-    steps: VecDeque<Step>,
-    tries: u32,
-}
-
-enum Step {
-    /// Stores an outcome; refused means that there is one.
-    Outcome { id: TaskId, message: Stored },
-    /// Stores a message that counts as long as the lease does.
-    Store(Stored),
-    /// Keeps a dead letter, if the outcome before it is this attempt's.
-    Bury(Stored),
-    /// Stores a payload that the outcome refers to.
-    PutPayload { name: String, payload: Bytes },
-    /// Removes a payload that nobody needs any more.
-    RemovePayload { name: String },
-    /// Gives up the uniqueness lock of a task.
-    Unlock { key: String, id: TaskId },
-    /// The message is done with.
-    Ack,
-    /// The message is to be delivered again after a while.
-    Nak(Duration),
-}
+type Ending = ending::Ending<Stored>;
 
 struct Stored {
     subject: Subject,
@@ -147,29 +125,6 @@ impl Settler for Settlements {
     }
 }
 
-impl Ending {
-    /// Whether there is anything to do only if the outcome is this
-    /// attempt's.
-    fn has_consequences(&self) -> bool {
-        self.steps.iter().any(Step::is_consequence)
-    }
-
-    fn forget_consequences(&mut self) {
-        self.steps.retain(|step| !step.is_consequence());
-    }
-
-    /// Whether this is the outcome that the first step stores.
-    fn is_outcome(&self, body: &[u8]) -> bool {
-        matches!(self.steps.front(), Some(Step::Outcome { message, .. }) if message.body == body)
-    }
-}
-
-impl Step {
-    fn is_consequence(&self) -> bool {
-        matches!(self, Self::Bury(_) | Self::RemovePayload { .. })
-    }
-}
-
 /// The message that stores what is known of a message's deliveries.
 pub(super) fn journal(
     names: &Namespace,
@@ -179,6 +134,60 @@ pub(super) fn journal(
     let mut headers = HeaderMap::new();
     headers.insert(header::NATS_MESSAGE_TTL, ttl(KEEP_JOURNALS));
     (names.history(id), Some(headers), journal.encode().into())
+}
+
+impl Draft for Desk {
+    type Message = Stored;
+
+    fn outcome(&self, id: &TaskId, body: Vec<u8>, keep: Option<Duration>) -> Stored {
+        let headers = keep.map(|keep| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::NATS_MESSAGE_TTL, ttl(keep));
+            headers
+        });
+        Stored {
+            subject: self.broker.layout.names.done(id).into(),
+            headers,
+            body: body.into(),
+        }
+    }
+
+    fn plan(&self, publication: Publication) -> Stored {
+        let due = publication.due.unwrap_or_else(Timestamp::now);
+        let mut headers = HeaderMap::new();
+        self.broker.set_schedule(&mut headers, &publication, due);
+        let names = &self.broker.layout.names;
+        Stored {
+            subject: names
+                .plan(&publication.queue, &publication.task, &publication.id)
+                .into(),
+            headers: Some(headers),
+            body: publication.body,
+        }
+    }
+
+    fn letter(&self, letter: &DeadLetter, only_first: bool) -> Stored {
+        let names = &self.broker.layout.names;
+        let headers = only_first.then(|| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+            headers
+        });
+        Stored {
+            subject: names.dead(&letter.queue, &letter.task, &letter.id).into(),
+            headers,
+            body: letter.encode().into(),
+        }
+    }
+
+    fn journal(&self, id: &TaskId, journal: &Journal) -> Stored {
+        let (subject, headers, body) = self::journal(&self.broker.layout.names, id, journal);
+        Stored {
+            subject: subject.into(),
+            headers,
+            body,
+        }
+    }
 }
 
 /// The one task that ends attempts.
@@ -198,118 +207,39 @@ impl Desk {
     async fn take(&mut self, order: Order) {
         match order {
             Order::Start(receipt, settlement) => {
-                let ending = Ending {
-                    receipt,
-                    steps: self.steps(settlement),
-                    tries: 0,
-                };
-                self.step(ending).await;
+                self.step(Ending::new(receipt, settlement, self)).await;
             }
             Order::Again(ending) => self.step(ending).await,
             Order::Go(mut ending) => {
-                ending.steps.pop_front();
-                ending.tries = 0;
+                ending.advance();
                 self.step(ending).await;
             }
             Order::Compared(mut ending, own) => {
-                if !own {
-                    ending.forget_consequences();
-                }
-                ending.steps.pop_front();
-                ending.tries = 0;
+                ending.compared(own);
                 self.step(ending).await;
             }
             Order::Resume(ending, number, answer) => self.resume(ending, number, answer).await,
         }
     }
 
-    /// What an end consists of.
-    fn steps(&self, settlement: Settlement) -> VecDeque<Step> {
-        let names = &self.broker.layout.names;
-        match settlement {
-            Settlement::Finish(record) => self.record(record).chain([Step::Ack]).collect(),
-            Settlement::Retry(publication) => {
-                let due = publication.due.unwrap_or_else(Timestamp::now);
-                let mut headers = HeaderMap::new();
-                self.broker.set_schedule(&mut headers, &publication, due);
-                let message = Stored {
-                    subject: names
-                        .plan(&publication.queue, &publication.task, &publication.id)
-                        .into(),
-                    headers: Some(headers),
-                    body: publication.body,
-                };
-                [Step::Store(message), Step::Ack].into()
-            }
-            Settlement::Bury {
-                letter,
-                record,
-                payload,
-            } => {
-                let letter = Step::Bury(Stored {
-                    subject: names.dead(&letter.queue, &letter.task, &letter.id).into(),
-                    headers: None,
-                    body: letter.encode().into(),
-                });
-                // The outcome first: it decides whose end this is. A crash
-                // between the two is made up for at the redelivery.
-                let record = record.into_iter().flat_map(|record| self.record(record));
-                let payload = payload.map(|(name, payload)| Step::PutPayload { name, payload });
-                record.chain(payload).chain([letter, Step::Ack]).collect()
-            }
-            Settlement::Release { delay, journal } => {
-                let journal = journal.map(|(id, journal)| {
-                    let (subject, headers, body) = self::journal(names, &id, &journal);
-                    Step::Store(Stored {
-                        subject: subject.into(),
-                        headers,
-                        body,
-                    })
-                });
-                journal.into_iter().chain([Step::Nak(delay)]).collect()
-            }
-            Settlement::Discard => [Step::Ack].into(),
-            Settlement::Forget => VecDeque::new(),
-        }
-    }
-
-    fn record(&self, record: Record) -> impl Iterator<Item = Step> + use<> {
-        let headers = record.ttl.map(|keep| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::NATS_MESSAGE_TTL, ttl(keep));
-            headers
-        });
-        let outcome = Step::Outcome {
-            message: Stored {
-                subject: self.broker.layout.names.done(&record.id).into(),
-                headers,
-                body: record.body.into(),
-            },
-            id: record.id.clone(),
-        };
-        let id = record.id;
-        let payload = record
-            .payload
-            .map(|(name, payload)| Step::PutPayload { name, payload });
-        let unlock = record.unlock.map(|key| Step::Unlock { key, id });
-        let spent = record.spent.map(|name| Step::RemovePayload { name });
-        payload
-            .into_iter()
-            .chain([outcome])
-            .chain(unlock)
-            .chain(spent)
-    }
-
     /// Takes the next step of an end.
     async fn step(&self, mut ending: Ending) {
         loop {
-            let message = match ending.steps.front() {
-                None => return self.close(&ending),
-                Some(Step::Ack) => {
+            let is_held = || self.leases.is_held(ending.receipt.lease, Instant::now());
+            let message = match ending.turn(is_held) {
+                Turn::Over => return self.close(&ending),
+                Turn::Fenced => {
+                    tracing::warn!(
+                        "an attempt lost its lease before its end was stored; the message runs \
+                         again from its last state"
+                    );
+                    return self.close(&ending);
+                }
+                Turn::Take(Step::Ack) => {
                     self.answer(&ending.receipt, Bytes::new()).await;
                     return self.close(&ending);
                 }
-                Some(Step::Nak(delay)) => {
+                Turn::Take(Step::Nak(delay)) => {
                     let body = if delay.is_zero() {
                         Bytes::from_static(b"-NAK")
                     } else {
@@ -318,34 +248,21 @@ impl Desk {
                     self.answer(&ending.receipt, body).await;
                     return self.close(&ending);
                 }
-                Some(Step::Unlock { key, id }) => {
+                Turn::Take(Step::Unlock { key, id }) => {
                     self.unlock(key.clone(), id.clone());
-                    ending.steps.pop_front();
+                    ending.advance();
                     continue;
                 }
-                Some(Step::RemovePayload { name }) => {
+                Turn::Take(Step::RemovePayload { name }) => {
                     self.remove_payload(name.clone());
-                    ending.steps.pop_front();
+                    ending.advance();
                     continue;
                 }
-                Some(Step::PutPayload { name, payload }) => {
+                Turn::Take(Step::PutPayload { name, payload }) => {
                     let (name, payload) = (name.clone(), payload.clone());
                     return self.put_payload(ending, name, payload);
                 }
-                // A next attempt, or a way back to the queue, is the
-                // holder's to give. What has come to its end within its
-                // lease may still be recorded: the server says who was
-                // first.
-                Some(Step::Store(_))
-                    if !self.leases.is_held(ending.receipt.lease, Instant::now()) =>
-                {
-                    tracing::warn!(
-                        "an attempt lost its lease before its end was stored; the message runs \
-                         again from its last state"
-                    );
-                    return self.close(&ending);
-                }
-                Some(
+                Turn::Take(
                     Step::Outcome { message, .. } | Step::Store(message) | Step::Bury(message),
                 ) => message,
             };
@@ -369,38 +286,32 @@ impl Desk {
     /// Goes on after a step was answered.
     async fn resume(&mut self, mut ending: Ending, number: u64, answer: Answer) {
         let Err(refusal) = answer else {
-            if let Some(Step::Outcome { id, .. }) = ending.steps.front() {
+            if let Some(id) = ending.outcome() {
                 self.note(id, Some(number));
             }
-            ending.steps.pop_front();
-            ending.tries = 0;
+            ending.advance();
             return self.step(ending).await;
         };
-        if let Some(Step::Outcome { id, .. }) = ending.steps.front()
-            && refusal.is_subject_taken()
-        {
-            let id = id.clone();
-            self.note(&id, None);
-            // After an unanswered try it may well be our own.
-            if ending.tries > 0 && ending.has_consequences() {
-                return self.compare(ending, id);
-            }
-            if ending.tries == 0 {
+        let taken = refusal.is_subject_taken() || refusal.is_wrong_last_sequence();
+        let id = ending.outcome().filter(|_| taken).cloned();
+        if let Some(id) = &id {
+            self.note(id, None);
+        }
+        let pause = match (ending.refused(taken), id) {
+            (After::Again(pause), _) => pause,
+            (After::Compare, Some(id)) => return self.compare(ending, id),
+            (After::Refused, Some(id)) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
                     task_id = %id,
                     "the outcome was refused: another attempt, or an operator, had ended the task"
                 );
-                ending.forget_consequences();
+                return self.step(ending).await;
             }
-            ending.steps.pop_front();
-            ending.tries = 0;
-            return self.step(ending).await;
-        }
-        ending.tries += 1;
-        let pause = Duration::from_millis(100) * 2u32.pow(ending.tries.min(6));
+            _ => return self.step(ending).await,
+        };
         let message = refusal.clone().into_error("ending an attempt").to_string();
-        if ending.tries == 3 {
+        if ending.tries() == 3 {
             tracing::warn!("{message}; trying on, and keeping the task until then");
         } else {
             tracing::debug!("{message}; trying again in {pause:?}");
@@ -415,7 +326,7 @@ impl Desk {
                 // What goes wrong here shows again at the next try.
                 let _ = broker.layout.ensure_shared().await;
             }
-            tokio::time::sleep(pause.min(Duration::from_secs(5))).await;
+            tokio::time::sleep(pause).await;
             if let Some(orders) = orders.upgrade() {
                 let _ = orders.send(Order::Again(ending));
             }
@@ -493,7 +404,10 @@ impl Desk {
             let mut pause = Duration::from_millis(100);
             let own = loop {
                 match broker.stored_outcome(&id).await {
-                    Ok(stored) => break stored.is_some_and(|body| ending.is_outcome(&body)),
+                    Ok(stored) => {
+                        let own = ending.message().map(|message| &message.body);
+                        break stored.is_some_and(|body| own.is_some_and(|own| *own == body));
+                    }
                     Err(error) => tracing::debug!("cannot look at the outcome of {id}: {error}"),
                 }
                 if orders.strong_count() == 0 {
