@@ -323,6 +323,8 @@ pub(crate) struct Delivery {
     pub(crate) priority: Priority,
     /// When the broker stored it, by the broker's clock.
     pub(crate) stored_at: Timestamp,
+    /// Whether the broker may have forgotten that it delivered it before.
+    pub(crate) doubtful: bool,
     pub(crate) receipt: Receipt,
 }
 

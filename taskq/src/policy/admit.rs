@@ -1,5 +1,6 @@
 //! Whether a delivery runs.
 
+use super::Policy;
 use crate::message::Journal;
 use crate::time::Timestamp;
 
@@ -43,7 +44,15 @@ pub(crate) enum Admission {
 
 /// Whatever is known of the circumstances, so many times the crashes that are
 /// allowed are too many.
-const BEYOND_DOUBT: u32 = 3;
+pub(crate) const BEYOND_DOUBT: u32 = 3;
+
+/// Whether a delivery has to be looked up before it runs: it may have ended,
+/// or have been started, before. Where the next attempt of a retry is, the
+/// one before may have been delivered again and ended; and a broker that
+/// crashed may count a delivery as the first that is not.
+pub(crate) fn may_have_a_past(delivery: u32, doubtful: bool, policy: &Policy) -> bool {
+    delivery > 1 || doubtful || policy.first_attempt > 1
+}
 
 /// Decides whether a delivery runs.
 ///

@@ -5,6 +5,8 @@ mod admit;
 mod backoff;
 mod settle;
 
-pub(crate) use admit::{Admission, Facts, admit};
+#[cfg(test)]
+pub(crate) use admit::BEYOND_DOUBT;
+pub(crate) use admit::{Admission, Facts, admit, may_have_a_past};
 pub(crate) use backoff::retry_delay;
 pub(crate) use settle::{Next, Policy, settle};

@@ -21,7 +21,7 @@ use crate::broker::{Delivery, History, Leases, Receipt, Settler};
 use crate::client::Client;
 use crate::failure::FailureKind;
 use crate::message::{CancelRequest, Journal, Label, Labels, TaskMessage, labels};
-use crate::policy::{Admission, Facts, Policy, admit};
+use crate::policy::{Admission, Facts, Policy, admit, may_have_a_past};
 use crate::task::{Attempt, Invocation, Job, Registration, Registry, States, TaskError, Voice};
 use crate::time::Timestamp;
 
@@ -83,6 +83,11 @@ impl Incoming {
     pub(super) fn attempt(&self) -> u32 {
         self.journal.attempt(self.delivery.receipt.deliveries)
     }
+
+    fn may_have_a_past(&self) -> bool {
+        let delivery = &self.delivery;
+        may_have_a_past(delivery.receipt.deliveries, delivery.doubtful, &self.policy)
+    }
 }
 
 impl Executor {
@@ -116,8 +121,7 @@ impl Executor {
     /// Whether there is nothing to look up: the first delivery of a first
     /// attempt, in time, that nobody minds.
     fn is_plain(&self, incoming: &Incoming) -> bool {
-        incoming.delivery.receipt.deliveries == 1
-            && incoming.policy.first_attempt == 1
+        !incoming.may_have_a_past()
             && incoming.policy.deadline.is_none()
             && incoming.message.labels.get(labels::PAYLOAD).is_none()
             && !self.wishes.any()
@@ -131,9 +135,7 @@ impl Executor {
         }
         let delivery = incoming.delivery.receipt.deliveries;
         let mut history = History::default();
-        // Where the next attempt of a retry is, the one before may have been
-        // delivered again and ended.
-        if delivery > 1 || incoming.policy.first_attempt > 1 {
+        if incoming.may_have_a_past() {
             match self.history(&incoming).await {
                 Some(found) => history = found,
                 None => return self.forget(incoming.delivery),
@@ -197,6 +199,10 @@ impl Executor {
                 Some(Err(error)) => return self.fail_unstarted(incoming, &error),
                 None => return self.forget(incoming.delivery),
             }
+        }
+        // The answers may have come too late.
+        if !self.holds(&incoming.delivery.receipt) {
+            return self.forget(incoming.delivery);
         }
         self.run(task, incoming).await;
     }

@@ -343,6 +343,7 @@ impl Deliveries for Intake {
                     body: message.payload,
                     queue,
                     stored_at: sent_at.unwrap_or_else(Timestamp::now),
+                    doubtful: false,
                     receipt: Receipt {
                         lease: self.leases.hold("".into(), now),
                         deliveries: 1,

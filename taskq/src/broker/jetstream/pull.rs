@@ -29,6 +29,10 @@ const EXPIRES: u32 = 3;
 const FORGOTTEN: u32 = 4;
 /// A lane that gave a message within this time is likely to give another.
 const RECENT: Duration = Duration::from_secs(1);
+/// For so long after the connection came back the server may not know what
+/// it has delivered before: it writes that to the disk lazily, and a crash
+/// loses the last second or two.
+const DOUBT: Duration = Duration::from_secs(30);
 /// The most messages asked for in one request.
 const LARGEST_REQUEST: usize = 500;
 /// A payload up to this size is copied, so that it does not keep the whole
@@ -52,6 +56,9 @@ pub(super) struct Pulls {
     /// Grows when a new subscription is to be made.
     rebinds: watch::Receiver<u64>,
     requests: u64,
+    /// When the connection came back last: by this machine's clock, and by
+    /// the server's.
+    back: Option<(Instant, Timestamp)>,
 }
 
 /// One priority of one queue.
@@ -132,6 +139,7 @@ impl Pulls {
             reconnects,
             rebinds,
             requests: 0,
+            back: None,
         })
     }
 
@@ -269,6 +277,9 @@ impl Pulls {
             queue: Arc::clone(&lane.queue),
             priority: lane.priority,
             stored_at: told.stored_at,
+            doubtful: self.back.is_some_and(|(at, back)| {
+                now.saturating_duration_since(at) < DOUBT && told.stored_at <= back
+            }),
             receipt: Receipt {
                 lease: self.leases.hold(Arc::clone(&address), now),
                 deliveries: told.deliveries,
@@ -352,6 +363,7 @@ impl Deliveries for Pulls {
                 let first = tokio::select! {
                     message = self.messages.next() => message?,
                     _ = self.reconnects.changed() => {
+                        self.back = Some((Instant::now(), self.broker.clock.now()));
                         // A new connection knows nothing of our requests.
                         for lane in &mut self.lanes {
                             lane.outstanding = 0;

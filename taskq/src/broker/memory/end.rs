@@ -77,6 +77,7 @@ fn deliver(message: &Message, lease: u64) -> Delivery {
         queue: message.publication.queue.as_str().into(),
         priority: message.publication.priority,
         stored_at: message.stored_at,
+        doubtful: false,
         receipt: Receipt {
             lease,
             deliveries: message.deliveries,
