@@ -239,5 +239,42 @@ mod tests {
             }
             prop_assert_eq!(attempts, retries + 1);
         }
+
+        /// No attempt is planned for a time when it could not run, and none
+        /// is given up that could be made.
+        #[test]
+        fn a_retry_is_made_if_and_only_if_it_comes_in_time(
+            failures in 0u32..6, retries in 0u32..6, seconds in 0u64..100,
+            deadline in prop::option::of(0u64..200), passed in 0u64..200,
+            asked in prop::option::of(0u64..100), worth: bool, draw in 0.0f64..=1.0,
+        ) {
+            let wait = Duration::from_secs(seconds);
+            let policy = Policy {
+                failures,
+                deadline: deadline.map(|after| START.plus(Duration::from_secs(after))),
+                ..Policy::of(
+                    &TaskOptions::new()
+                        .retries(retries)
+                        .backoff(Backoff::constant(wait).without_jitter()),
+                    &Labels::default(),
+                    START,
+                )
+            };
+            let error = match asked {
+                Some(after) => TaskError::retry_after(Duration::from_secs(after), "busy"),
+                None => TaskError::from("again"),
+            };
+            let delay = asked.map_or(wait, Duration::from_secs);
+            let now = START.plus(Duration::from_secs(passed));
+            let in_time = policy.deadline.is_none_or(|deadline| now.plus(delay) < deadline);
+            let expected = if asked.is_none() && !worth {
+                Next::Fail(DeadReason::Permanent)
+            } else if failures < retries && in_time {
+                Next::Retry(delay)
+            } else {
+                Next::Fail(DeadReason::Exhausted)
+            };
+            prop_assert_eq!(settle(&policy, &error, worth, now, draw), expected);
+        }
     }
 }
