@@ -61,6 +61,8 @@ mod failure;
 mod message;
 #[cfg(feature = "worker")]
 mod policy;
+#[cfg(all(test, feature = "worker"))]
+mod simulation;
 mod task;
 mod time;
 #[cfg(feature = "worker")]
