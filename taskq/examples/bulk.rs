@@ -1,4 +1,4 @@
-//! Many calls at once: pipelined, with a result for each.
+//! Many calls at once: pipelined, with a result for each; or all or none.
 //!
 //! `cargo run --example bulk`
 
@@ -33,6 +33,17 @@ async fn show(client: &Client) -> taskq::Result<()> {
             Err(error) => println!("not sent: {error}"),
         }
     }
+
+    // All or none: these are tasks together, or none of them is. Sent again
+    // under their ids, they are the same tasks.
+    let order = || (1..=3).map(|n| square::call(n).id(format!("order-7-{n}")));
+    let handles = client.enqueue_atomic(order()).await?;
+    let again = client.enqueue_atomic(order()).await?;
+    println!(
+        "{} at once, sent again: {}",
+        handles.len(),
+        again[0].is_existing()
+    );
     Ok(())
 }
 
