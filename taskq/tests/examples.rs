@@ -25,6 +25,7 @@ const EXAMPLES: [(&str, &[&str]); 14] = [
             "returned 4",
             "not sent:",
             "returned 16",
+            "3 at once, sent again: true",
         ],
     ),
     (
