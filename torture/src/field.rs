@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -304,7 +305,8 @@ impl Field {
         match tokio::time::timeout(DRAIN, old.wait()).await {
             Ok(status) => {
                 let status = status?;
-                if !status.success() {
+                // One that was just begun does not know the signal yet.
+                if !status.success() && !is_by_sigterm(status) {
                     let exit = format!("worker {place}, told to stop: {status}");
                     self.count().exits.push(exit);
                 }
@@ -370,6 +372,17 @@ impl Field {
     pub(crate) fn write_logs(&self) -> anyhow::Result<()> {
         self.servers().write_logs(&self.folder)
     }
+}
+
+#[cfg(unix)]
+fn is_by_sigterm(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt as _;
+    status.signal() == Some(rustix::process::Signal::TERM.as_raw())
+}
+
+#[cfg(not(unix))]
+fn is_by_sigterm(_: ExitStatus) -> bool {
+    false
 }
 
 fn join(proxies: &[Proxy]) -> String {

@@ -148,21 +148,31 @@ pub(crate) struct Changes {
 
 /// Compares all outcomes with what was read of them before.
 pub(crate) async fn compare(url: &str, seen: &Seen) -> Result<Changes, Error> {
-    let mut seen = seen.take();
-    let mut changes = Changes::default();
+    let mut all = Vec::new();
     read_all(url, OUTCOMES, |sequence, message| {
-        changes.records += 1;
-        let place = usize::try_from(sequence)? - 1;
-        // 0 for what is there: what remains is gone.
-        match seen.get_mut(place).map(std::mem::take) {
-            Some(digest) if digest == digest_of(message) => {}
-            _ => changes.changed.push(message.subject.to_string()),
-        }
+        all.push((sequence, digest_of(message), message.subject.to_string()));
         Ok(())
     })
     .await?;
+    Ok(changes(seen.take(), all))
+}
+
+/// What has changed: `seen` are digests by their sequence, from 1; `all` is
+/// what is there now.
+fn changes(mut seen: Vec<u64>, all: Vec<(u64, u64, String)>) -> Changes {
+    let mut changes = Changes {
+        records: all.len(),
+        ..Changes::default()
+    };
+    for (sequence, digest, subject) in all {
+        let place = usize::try_from(sequence).unwrap_or(0).wrapping_sub(1);
+        // 0 for what is there: what remains is gone.
+        if seen.get_mut(place).map(std::mem::take) != Some(digest) {
+            changes.changed.push(subject);
+        }
+    }
     changes.gone = seen.iter().filter(|digest| **digest != 0).count();
-    Ok(changes)
+    changes
 }
 
 /// The reasons of the dead letters, by the number of the task.
@@ -186,4 +196,27 @@ pub(crate) fn is_empty(queues: &[taskq::QueueDepth]) -> bool {
     queues
         .iter()
         .all(|queue| (queue.pending, queue.running, queue.scheduled) == (0, 0, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(sequence: u64, digest: u64) -> (u64, u64, String) {
+        (sequence, digest, format!("s{sequence}"))
+    }
+
+    #[test]
+    fn an_outcome_that_changed_one_that_is_new_and_one_that_is_gone_are_found() {
+        let same = changes(vec![7, 8], vec![record(1, 7), record(2, 8)]);
+        assert_eq!((same.records, same.changed.len(), same.gone), (2, 0, 0));
+        let other = changes(
+            vec![7, 8, 9],
+            vec![record(1, 7), record(2, 6), record(4, 5)],
+        );
+        assert_eq!(
+            (other.changed, other.gone),
+            (vec!["s2".to_owned(), "s4".to_owned()], 1)
+        );
+    }
 }
