@@ -396,8 +396,8 @@ impl Ledger {
                     && other.to > life.from + CLOCK_SLACK
                 {
                     let detail = format!(
-                        "{} lived until {}, this from {}",
-                        other.n, other.to, life.from
+                        "{} lived from {} to {}, this from {}",
+                        other.n, other.from, other.to, life.from
                     );
                     found.push(("two tasks of one key at a time", life.n, detail));
                 }
