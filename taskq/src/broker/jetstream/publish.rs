@@ -14,8 +14,10 @@ use crate::message::TaskId;
 use crate::time::Timestamp;
 
 /// A lock whose task cannot be found is taken for one whose sender died
-/// between the two, when it is older than this.
-const ORPHAN_AGE: Duration = Duration::from_secs(10);
+/// between the two, when it is older than this, and than two enqueues may
+/// take: an election can make a living sender need all of its time for the
+/// step, and a lock that is taken from it then makes two tasks of one key.
+const ORPHAN_AGE: Duration = Duration::from_secs(30);
 
 impl JetStream {
     /// The common case, in a future of its own: those of all that may go
@@ -227,7 +229,7 @@ impl JetStream {
             let status = self.find_status(&holder).await?;
             let age = Timestamp::now().since(held.time);
             let stale = match status {
-                Status::Unknown => age > ORPHAN_AGE,
+                Status::Unknown => age > ORPHAN_AGE.max(self.patience * 2),
                 Status::Done(_) => lock.window.is_none(),
                 _ => false,
             };
