@@ -59,6 +59,9 @@ const LOOKS: [Duration; 3] = [
     Duration::from_secs(10),
 ];
 
+/// How often a worker tries again to make sure of its queues at its start.
+const ENSURE_TRIES: u32 = 5;
+
 pub(crate) struct JetStream {
     me: Weak<Self>,
     client: Client,
@@ -112,6 +115,27 @@ impl JetStream {
         });
         tokio::spawn(follow(Arc::downgrade(&broker), happenings));
         Ok(broker)
+    }
+
+    /// Makes sure of the queues' streams and consumers, and tells their
+    /// leases. A cluster that was started a moment ago takes its time, and
+    /// more when several workers ask for the same at once.
+    async fn ensure_all(&self, subscription: &Subscription) -> Result<Vec<Duration>> {
+        let mut tries = 0;
+        loop {
+            let lanes = subscription
+                .queues
+                .iter()
+                .map(|queue| self.layout.ensure_lanes(queue, subscription.lease));
+            match futures::future::try_join_all(lanes).await {
+                Err(error) if error.is_retryable() && tries < ENSURE_TRIES => {
+                    tries += 1;
+                    tracing::warn!("{error}; trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     fn me(&self) -> Result<Arc<Self>> {
@@ -234,13 +258,7 @@ impl Broker for JetStream {
 
     fn consume(&self, subscription: Subscription) -> BoxFuture<'_, Result<Consumer>> {
         Box::pin(async move {
-            let terms = futures::future::try_join_all(
-                subscription
-                    .queues
-                    .iter()
-                    .map(|queue| self.layout.ensure_lanes(queue, subscription.lease)),
-            )
-            .await?;
+            let terms = self.ensure_all(&subscription).await?;
             self.may_take(&subscription.queues).await?;
             let term = terms.into_iter().min().unwrap_or(subscription.lease);
             let leases = Arc::new(Leases::new(term));

@@ -22,7 +22,7 @@ use crate::broker::names::Act;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long an ack may take before the publication counts as unanswered.
-const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A publication's answer: Ok when it is stored.
 pub(in crate::broker) type Answer = std::result::Result<(), Refusal>;

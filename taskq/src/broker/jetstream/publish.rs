@@ -6,10 +6,10 @@ use async_nats::{HeaderMap, header};
 use bytes::Bytes;
 
 use super::JetStream;
-use super::pipe::{Answer, Refusal};
+use super::pipe::{ACK_TIMEOUT, Answer, Refusal};
 use crate::broker::names::api;
 use crate::broker::{Lock, Publication, Published, Status};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::TaskId;
 use crate::time::Timestamp;
 
@@ -64,13 +64,14 @@ impl JetStream {
         if let (Ok(Published::Accepted), Some(holder)) = (&sent, replaced) {
             sent = Ok(Published::Replaced(holder));
         }
-        if sent.is_err()
-            && let Some(lock) = &publication.lock
+        // Refused for good, so it must not keep others away. What was not
+        // answered may have been stored: its lock stays, and is taken for an
+        // orphan's should nothing be found.
+        if let (Err(error), Some(lock)) = (&sent, &publication.lock)
+            && error.kind() != ErrorKind::Unavailable
+            && let Err(error) = self.release_lock(&lock.key, &publication.id).await
         {
-            // Not accepted, so it must not keep others away.
-            if let Err(error) = self.release_lock(&lock.key, &publication.id).await {
-                tracing::debug!("the lock of a refused task stays until it is found out: {error}");
-            }
+            tracing::debug!("the lock of a refused task stays until it is found out: {error}");
         }
         sent
     }
@@ -124,7 +125,9 @@ impl JetStream {
                 }
                 Refusal::Unanswered => {
                     may_be_there = true;
-                    self.check_store(publication, connection, &what).await?;
+                    let last = started.elapsed() + ACK_TIMEOUT >= self.patience;
+                    self.check_store(publication, connection, last, &what)
+                        .await?;
                 }
                 other if other.is_transient() => {}
                 _ => return Err(refusal.into_error(&what())),
@@ -240,7 +243,7 @@ impl JetStream {
             self.delete(&stream, held.sequence).await?;
         }
         Err(Error::new(
-            crate::error::ErrorKind::Unavailable,
+            ErrorKind::Unavailable,
             format!("the uniqueness lock of task {id} changes hands too fast; try again"),
         ))
     }
@@ -275,7 +278,7 @@ impl JetStream {
             }
         }
         Err(Error::new(
-            crate::error::ErrorKind::Unavailable,
+            ErrorKind::Unavailable,
             format!("the uniqueness lock of task {holder} changes hands too fast; try again"),
         ))
     }
@@ -302,7 +305,7 @@ impl JetStream {
             .map(drop)
             .map_err(|error| {
                 Error::new(
-                    crate::error::ErrorKind::Unavailable,
+                    ErrorKind::Unavailable,
                     format!("deleting message {sequence} of stream {stream} failed: {error}"),
                 )
                 .with_source(error)

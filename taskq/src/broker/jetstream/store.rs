@@ -28,11 +28,14 @@ impl JetStream {
 
     /// Fails if a publication went unanswered because the server cannot
     /// store it, which to repeat it would not mend. `connection` is the number
-    /// of [`connections`](Self::connections) before it was sent.
+    /// of [`connections`](Self::connections) before it was sent. Where several
+    /// nodes store it, an election looks the same and is over soon, so
+    /// nothing is concluded before the `last` try.
     pub(super) async fn check_store(
         &self,
         publication: &Publication,
         connection: u64,
+        last: bool,
         what: &(impl Fn() -> String + Sync),
     ) -> Result<()> {
         // An ack that a lost connection took with it tells nothing.
@@ -44,11 +47,16 @@ impl JetStream {
             Some(_) => names.plan_stream(),
             None => names.queue_stream(&publication.queue),
         };
-        let before = self.last_sequence(&stream).await;
+        let Some((before, replicated)) = self.last_sequence(&stream).await else {
+            return Ok(());
+        };
+        if replicated && !last {
+            return Ok(());
+        }
         tokio::time::sleep(LOOK_AGAIN).await;
-        let after = self.last_sequence(&stream).await;
         // A stream that stores what others send is slow, no more.
-        if before.is_none() || before != after {
+        let after = self.last_sequence(&stream).await;
+        if after.is_none_or(|(after, _)| after != before) {
             return Ok(());
         }
         // The message itself may be what it stored last.
@@ -67,8 +75,8 @@ impl JetStream {
     }
 
     /// The stream's last sequence, if the server tells it in time and the
-    /// stream has a leader.
-    async fn last_sequence(&self, stream: &str) -> Option<u64> {
+    /// stream has a leader; and whether several nodes store it.
+    async fn last_sequence(&self, stream: &str) -> Option<(u64, bool)> {
         #[derive(Deserialize)]
         struct Info {
             state: State,
@@ -81,6 +89,8 @@ impl JetStream {
         #[derive(Deserialize)]
         struct Cluster {
             leader: Option<String>,
+            #[serde(default)]
+            replicas: Vec<serde::de::IgnoredAny>,
         }
         let what = || format!("looking at stream {stream}");
         let asked = self.ask(&what, api::stream_info(stream), "".into());
@@ -90,7 +100,13 @@ impl JetStream {
             .ok()?
             .ok()?;
         let info: Info = serde_json::from_slice(&answer.payload).ok()?;
-        let has_leader = info.cluster.is_none_or(|cluster| cluster.leader.is_some());
-        has_leader.then_some(info.state.last_seq)
+        let replicated = match info.cluster {
+            None => false,
+            Some(cluster) => {
+                cluster.leader?;
+                !cluster.replicas.is_empty()
+            }
+        };
+        Some((info.state.last_seq, replicated))
     }
 }
