@@ -34,7 +34,7 @@ const EXAMPLES: [(&str, &[&str]); 14] = [
             "the one that waits: Cancelled",
             "Cancelled: task ",
             "she knows",
-            "the one that runs: Requested",
+            "the one that runs: ",
             "example.com: stopped, some saved",
             "it ended as cancelled",
             "the one that is done: TooLate(Succeeded)",
