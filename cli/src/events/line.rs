@@ -133,7 +133,7 @@ mod tests {
                 "queue": "email", "worker": "w1", "attempt": 2,
                 "error": "no\nroute", "retry_in_ms": 1500,
             })),
-            "send_email order-42, attempt 2 on w1: again in 1s500ms: no\\nroute"
+            "send_email order-42, attempt 2 on w1: again in 1.5s: no\\nroute"
         );
         assert_eq!(
             told(json!({
