@@ -1,9 +1,10 @@
 //! What is asked for on the command line.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
-use crate::contender::Contender;
-use crate::part::PartOptions;
+use crate::options::{Contender, KeysOptions, Load, PartOptions};
 
 /// The flags of a comparison.
 ///
@@ -31,6 +32,15 @@ pub struct Args {
     #[arg(long, env = "TASKQ_BENCH_AGAINST", value_enum, default_value_t = Contender::Taskq)]
     pub(crate) against: Contender,
 
+    /// Compare tasks without keys with tasks of so many keys, one at a time of each, in place of
+    /// the raw loop
+    #[arg(long, env = "TASKQ_BENCH_KEYS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: Option<u64>,
+
+    /// How long a task takes that is compared by its keys
+    #[arg(long, env = "TASKQ_BENCH_WORK", value_name = "TIME", default_value = "1ms", value_parser = taskq::parse_duration)]
+    pub(crate) work: Duration,
+
     /// Print one JSON object a line instead of a table
     #[arg(long, env = "TASKQ_BENCH_JSON")]
     pub(crate) json: bool,
@@ -42,22 +52,13 @@ pub struct Args {
     pub(crate) part: Option<Part>,
 }
 
-/// What one task is, and how many run at once.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub(crate) struct Load {
-    /// Tasks that the worker runs at once
-    #[arg(long, env = "TASKQ_BENCH_CONCURRENCY", default_value_t = 256, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=65_536))]
-    pub(crate) concurrency: usize,
-
-    /// Bytes of the raw loop's message; taskq gets the same argument in its own envelope
-    #[arg(long, env = "TASKQ_BENCH_PAYLOAD", default_value_t = 200, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(150..=500_000))]
-    pub(crate) payload: usize,
-}
-
 /// What a process started by the comparison does.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Part {
     /// Started by the comparison itself.
     #[command(hide = true)]
     Part(PartOptions),
+    /// Started by the comparison of keys.
+    #[command(hide = true)]
+    KeysWorker(KeysOptions),
 }

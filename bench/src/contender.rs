@@ -1,32 +1,12 @@
-//! Who is compared: what a producer and a worker must be able to do.
-
-use std::future::Future;
+//! Who is compared, and how each plays its parts.
 
 use anyhow::Result;
-use clap::ValueEnum;
 
-use crate::args::Load;
-use crate::part::{Parent, PartOptions, Phase, Report, Role, consume, produce};
+use crate::options::{Contender, Load, PartOptions, Phase, Role};
+use crate::part::{Parent, Report, consume, produce, say};
 use crate::{library, raw};
 
-/// A way to have tasks done by NATS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Contender {
-    /// The loop that one would write with async-nats
-    Raw,
-    /// The library, as its user writes it
-    Taskq,
-}
-
 impl Contender {
-    /// The name in the report's columns and in the JSON.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Taskq => "taskq",
-        }
-    }
-
     /// Makes what it keeps on the server, where nothing is yet.
     pub(crate) async fn set_up(self, url: &str) -> Result<()> {
         match self {
@@ -51,31 +31,13 @@ impl Contender {
     }
 }
 
-/// The producing side of a contender. One connection.
-pub(crate) trait Producer: Sized {
-    /// Connects, and is ready to hear of outcomes.
-    async fn connect(url: &str, load: Load) -> Result<Self>;
-
-    /// Publishes this many tasks, and returns when the server has stored all.
-    async fn enqueue(&mut self, count: u64) -> Result<()>;
-
-    /// Publishes this many tasks, and returns when each one's outcome is known
-    /// and is a success.
-    async fn enqueue_and_learn(&mut self, count: u64) -> Result<()>;
-
-    /// Publishes one task, and waits for its outcome. Not called together with
-    /// the others.
-    fn call(&mut self) -> impl Future<Output = Result<()>> + Send + 'static;
-}
-
-/// The consuming side of a contender.
-pub(crate) trait Worker: Sized {
-    /// Connects, and is ready for tasks.
-    async fn connect(url: &str, load: Load) -> Result<Self>;
-
-    /// Runs tasks until `stop` is ready and what was begun is settled. The
-    /// number of tasks run.
-    async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<u64>;
+/// Plays the part, and ends with the process that asked for it.
+pub(crate) async fn run(part: PartOptions, load: Load) -> Result<()> {
+    let mut parent = Parent::listen();
+    let report = part.contender.play(&part, load, &mut parent).await?;
+    say(&serde_json::to_string(&report)?)?;
+    parent.gone().await;
+    Ok(())
 }
 
 /// Whether a part of this role is there in a phase.

@@ -50,11 +50,14 @@
 
 mod args;
 mod contender;
+mod keys;
 mod library;
+mod options;
 mod part;
 mod process;
 mod raw;
 mod rounds;
+mod side;
 mod summary;
 mod table;
 mod usage;
@@ -87,7 +90,11 @@ const DEBUG_BUILD: Option<&str> = if cfg!(debug_assertions) {
 /// gets nowhere, or when stdout is closed.
 pub async fn run(args: Args) -> Result<()> {
     match args.part {
-        Some(part) => part::run(part, args.load).await,
-        None => rounds::run(&args).await,
+        Some(args::Part::Part(part)) => contender::run(part, args.load).await,
+        Some(args::Part::KeysWorker(options)) => keys::work(options, args.load, args.work).await,
+        None => match args.keys {
+            Some(keys) => keys::run(&args, keys).await,
+            None => rounds::run(&args).await,
+        },
     }
 }

@@ -10,9 +10,9 @@ use futures::TryStreamExt;
 use taskq::{Call, Client, TaskHandle};
 use tasks::to_uppercase;
 
-use crate::args::Load;
-use crate::contender;
+use crate::options::Load;
 use crate::raw::text;
+use crate::side;
 
 /// Makes the streams and the consumers, as the first worker does.
 pub(crate) async fn set_up(url: &str) -> Result<()> {
@@ -43,7 +43,7 @@ impl Producer {
     }
 }
 
-impl contender::Producer for Producer {
+impl side::Producer for Producer {
     async fn connect(url: &str, load: Load) -> Result<Self> {
         Ok(Self {
             client: Client::connect(url).await?,
@@ -82,7 +82,7 @@ impl contender::Producer for Producer {
 #[derive(Debug)]
 pub(crate) struct Worker(taskq::Worker);
 
-impl contender::Worker for Worker {
+impl side::Worker for Worker {
     async fn connect(url: &str, load: Load) -> Result<Self> {
         let client = Client::builder().url(url).results(false).connect().await?;
         Ok(Self(worker(client, load.concurrency)?))

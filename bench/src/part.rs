@@ -9,15 +9,14 @@ use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::args::{Load, Part};
-use crate::contender::{Contender, Producer, Worker};
+use crate::options::{Load, PartOptions, Phase};
+use crate::side::{Producer, Worker};
 
 /// What the process says when it is connected.
 pub(crate) const READY: &str = "ready";
@@ -26,90 +25,6 @@ pub(crate) const READY: &str = "ready";
 const UNMEASURED_CALLS: usize = 20;
 /// A phase slower than this many tasks a second has come to a stand.
 const SLOWEST_PER_S: f64 = 500.0;
-
-/// Which part, of whom, in what.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct PartOptions {
-    #[arg(long, value_enum)]
-    pub(crate) contender: Contender,
-    #[arg(long, value_enum)]
-    pub(crate) role: Role,
-    #[arg(long, value_enum)]
-    pub(crate) phase: Phase,
-    /// Tasks of this phase.
-    #[arg(long)]
-    pub(crate) tasks: u64,
-    /// Tasks a second, in the latency phase.
-    #[arg(long)]
-    pub(crate) per_second: u32,
-    /// The server.
-    #[arg(long)]
-    pub(crate) url: String,
-}
-
-impl PartOptions {
-    /// The hidden subcommand that says the same.
-    pub(crate) fn args(&self) -> [String; 13] {
-        [
-            "part".to_owned(),
-            "--contender".to_owned(),
-            self.contender.name().to_owned(),
-            "--role".to_owned(),
-            self.role.name().to_owned(),
-            "--phase".to_owned(),
-            self.phase.name().to_owned(),
-            "--tasks".to_owned(),
-            self.tasks.to_string(),
-            "--per-second".to_owned(),
-            self.per_second.to_string(),
-            "--url".to_owned(),
-            self.url.clone(),
-        ]
-    }
-}
-
-/// A side of the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Role {
-    Producer,
-    Worker,
-}
-
-impl Role {
-    /// As on the command line.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Producer => "producer",
-            Self::Worker => "worker",
-        }
-    }
-}
-
-/// What is measured at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[clap(rename_all = "snake_case")]
-pub(crate) enum Phase {
-    Enqueue,
-    EndToEnd,
-    Latency,
-    Start,
-}
-
-impl Phase {
-    /// In the order in which a side goes through them.
-    pub(crate) const ALL: [Self; 4] = [Self::Enqueue, Self::EndToEnd, Self::Latency, Self::Start];
-
-    /// As on the command line and in the JSON.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Enqueue => "enqueue",
-            Self::EndToEnd => "end_to_end",
-            Self::Latency => "latency",
-            Self::Start => "start",
-        }
-    }
-}
 
 /// What a part has to say when it is done.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -122,16 +37,6 @@ pub(crate) struct Report {
     /// From a call to its outcome at the producer, in the latency phase.
     pub(crate) p50_ms: Option<f64>,
     pub(crate) p99_ms: Option<f64>,
-}
-
-/// Plays the part, and ends with the process that asked for it.
-pub(crate) async fn run(part: Part, load: Load) -> Result<()> {
-    let Part::Part(part) = part;
-    let mut parent = Parent::listen();
-    let report = part.contender.play(&part, load, &mut parent).await?;
-    say(&serde_json::to_string(&report)?)?;
-    parent.gone().await;
-    Ok(())
 }
 
 /// Plays a producer.
@@ -238,7 +143,7 @@ pub(crate) struct Parent {
 impl Parent {
     /// Reads stdin from now on. On a thread of its own: one of the runtime's,
     /// blocked in a read, would keep the process from ending.
-    fn listen() -> Self {
+    pub(crate) fn listen() -> Self {
         let (send, lines) = mpsc::unbounded_channel();
         std::thread::spawn(move || {
             for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -251,14 +156,14 @@ impl Parent {
     }
 
     /// Waits for its word.
-    async fn told(&mut self) -> Result<()> {
+    pub(crate) async fn told(&mut self) -> Result<()> {
         let word = self.lines.recv().await;
         word.map(drop)
             .context("the process that started this one is gone")
     }
 
     /// Waits until it is gone, or has closed stdin.
-    async fn gone(&mut self) {
+    pub(crate) async fn gone(&mut self) {
         while self.lines.recv().await.is_some() {}
     }
 }
@@ -275,7 +180,7 @@ fn millis(time: Duration) -> f64 {
 }
 
 /// Writes a line to the process that started this one.
-fn say(line: &str) -> Result<()> {
+pub(crate) fn say(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()?;

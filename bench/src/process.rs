@@ -5,11 +5,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::part::{PartOptions, READY, Report};
+use crate::options::PartOptions;
+use crate::part::{READY, Report};
 
 /// How long a part may take to connect, or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,11 +32,17 @@ impl Process {
     /// connected.
     pub(crate) async fn start(part: &PartOptions) -> Result<Self> {
         let name = format!("{} {}", part.contender.name(), part.role.name());
+        Self::launch(name, &part.args()).await
+    }
+
+    /// Starts this program again with these arguments more, and returns when
+    /// it is ready.
+    pub(crate) async fn launch(name: String, args: &[String]) -> Result<Self> {
         let program = std::env::current_exe().context("where is this program?")?;
         let mut child = Command::new(program)
             // Its own options come first: the load is read from them.
             .args(std::env::args_os().skip(1))
-            .args(part.args())
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -72,6 +80,11 @@ impl Process {
 
     /// Waits for what it has to say. It is still there afterwards.
     pub(crate) async fn report(&mut self) -> Result<Report> {
+        self.told().await
+    }
+
+    /// Waits for what it has to say, of any kind.
+    pub(crate) async fn told<T: DeserializeOwned>(&mut self) -> Result<T> {
         let line = self.line().await?;
         serde_json::from_str(&line).with_context(|| format!("the {} said {line:?}", self.name))
     }

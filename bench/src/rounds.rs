@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use crate::DEBUG_BUILD;
 use crate::args::Args;
-use crate::contender::{Contender, takes_part};
-use crate::part::{PartOptions, Phase, Role};
+use crate::contender::takes_part;
+use crate::options::{Contender, PartOptions, Phase, Role};
 use crate::process::Process;
 use crate::summary::{Measured, Summary, Usage};
 use crate::table;
@@ -215,7 +215,7 @@ impl Bench<'_> {
 }
 
 /// Deletes every stream of the server, which is this comparison's own.
-async fn delete_streams(url: &str) -> Result<()> {
+pub(crate) async fn delete_streams(url: &str) -> Result<()> {
     let jetstream = jetstream::new(async_nats::connect(url).await?);
     let names: Vec<String> = jetstream.stream_names().try_collect().await?;
     for name in names {

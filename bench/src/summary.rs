@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::DEBUG_BUILD;
-use crate::part::{Phase, Report};
+use crate::options::Phase;
+use crate::part::Report;
 
 /// A side's way through one phase.
 #[derive(Debug, Clone, Serialize)]
@@ -148,7 +149,7 @@ pub(crate) struct Spread {
 
 impl Spread {
     /// None of no values.
-    fn of(mut values: Vec<f64>) -> Option<Self> {
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_unstable_by(f64::total_cmp);
         let middle = values.len() / 2;
         let upper = *values.get(middle)?;

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::DEBUG_BUILD;
-use crate::part::Phase;
+use crate::options::Phase;
 use crate::summary::{Measured, Number, Spread, Summary, Used};
 
 /// Above this share of the machine, what others do is in the numbers.

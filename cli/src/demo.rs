@@ -8,7 +8,7 @@ use taskq::cli::{LogArgs, stop_signal};
 use taskq::{Client, Worker};
 use taskq_producer::{Options, Summary};
 
-use crate::local::{Local, ServerOptions, start_server};
+use crate::local::{Local, LocalGateway, ServerOptions, start_server};
 use crate::output::say;
 
 #[derive(clap::Args)]
@@ -62,8 +62,11 @@ async fn show(args: &Args) -> anyhow::Result<Summary> {
                 local.describe_server()
             ))?;
             args.tell(&local.describe_workers())?;
-            let summary = taskq_producer::run(&client, &args.options()).await?;
+            let gateway = LocalGateway::start(local.server().url(), 0).await?;
+            args.tell(&gateway.describe())?;
+            let summary = taskq_producer::run(&client, &args.options(), None).await?;
             drop(client);
+            gateway.stop().await?;
             local.stop().await?;
             Ok(summary)
         }
@@ -91,12 +94,13 @@ async fn show_in_memory(args: &Args, why: &str) -> anyhow::Result<Summary> {
         workers.spawn(worker.run_until(std::future::pending()));
     }
     // The workers end with the set.
-    taskq_producer::run(&client, &args.options()).await
+    taskq_producer::run(&client, &args.options(), None).await
 }
 
 impl Args {
     fn options(&self) -> Options {
         Options {
+            mix: taskq_producer::Mix::Five,
             count: self.count,
             wait: true,
             queue: "default".to_owned(),

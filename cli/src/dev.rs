@@ -1,4 +1,4 @@
-//! `taskq dev`: NATS and workers while one develops.
+//! `taskq dev`: NATS, workers and a gateway while one develops.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use taskq::cli::{LogArgs, stop_signal};
 use taskq_nats_server::{Error, NatsServer};
 
-use crate::local::{Local, ServerOptions, start_server};
+use crate::local::{Local, LocalGateway, ServerOptions, start_server};
 use crate::output::say;
 
 /// How often to see whether everything still runs.
@@ -34,6 +34,20 @@ pub(crate) struct Args {
     )]
     workers: u8,
 
+    /// Port of 127.0.0.1 for the gateway, with REST and the dashboard; a free one where it is
+    /// taken, or for 0
+    #[arg(
+        long,
+        env = "TASKQ_HTTP_PORT",
+        value_name = "PORT",
+        default_value_t = 8080
+    )]
+    http_port: u16,
+
+    /// Start no gateway
+    #[arg(long, env = "TASKQ_NO_GATEWAY")]
+    no_gateway: bool,
+
     #[command(flatten)]
     log: LogArgs,
 }
@@ -42,12 +56,15 @@ pub(crate) async fn dev(args: Args) -> anyhow::Result<ExitCode> {
     args.log.init();
     let stop = stop_signal();
     tokio::pin!(stop);
-    let mut local = tokio::select! {
-        local = start(&args) => local?,
+    let (mut local, gateway) = tokio::select! {
+        started = start(&args) => started?,
         () = &mut stop => return Ok(ExitCode::SUCCESS),
     };
     say(local.describe_server())?;
     say(local.describe_workers())?;
+    if let Some(gateway) = &gateway {
+        say(gateway.describe())?;
+    }
     say(format_args!(
         "\n  export NATS_URL={}\n  cargo run --bin producer\n\nCtrl-C stops it.",
         local.server().url()
@@ -60,17 +77,26 @@ pub(crate) async fn dev(args: Args) -> anyhow::Result<ExitCode> {
     }
     say("\nstopping ...")?;
     tokio::select! {
-        stopped = local.stop() => stopped?,
+        stopped = async {
+            if let Some(gateway) = gateway {
+                gateway.stop().await?;
+            }
+            local.stop().await
+        } => stopped?,
         // A second one does not wait for what runs.
         () = stop_signal() => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn start(args: &Args) -> anyhow::Result<Local> {
+async fn start(args: &Args) -> anyhow::Result<(Local, Option<LocalGateway>)> {
     let server = server(args).await?;
     let (local, _) = Local::start(server, args.workers.into(), &args.log).await?;
-    Ok(local)
+    let gateway = match args.no_gateway {
+        false => Some(LocalGateway::start(local.server().url(), args.http_port).await?),
+        true => None,
+    };
+    Ok((local, gateway))
 }
 
 async fn server(args: &Args) -> anyhow::Result<NatsServer> {

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use taskq::{Backoff, Call, Client, OnConflict, Priority, Untyped, admin};
+use taskq::admin::{self, ArgumentCheck, WorkerInfo};
+use taskq::{Backoff, Call, Client, Hidden, OnConflict, Priority, Untyped};
 use taskq_producer::TaskReport;
 
-use crate::Common;
-use crate::output;
-use crate::progress;
+use crate::{Common, describe, output, progress};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -45,9 +44,43 @@ pub(crate) struct Args {
     )]
     priority: Priority,
 
+    /// Wait for the turn of this key: the keys of a queue take turns [default: the task's own]
+    #[arg(long, env = "TASKQ_TURN_KEY", value_name = "KEY")]
+    turn_key: Option<String>,
+
+    /// How many turns the key has, for one of others
+    #[arg(long, env = "TASKQ_WEIGHT", value_name = "COUNT", requires = "turn_key", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    weight: Option<u32>,
+
     /// Start no sooner than this long from now
     #[arg(long, env = "TASKQ_DELAY", value_name = "TIME", value_parser = taskq::parse_duration)]
     delay: Option<Duration>,
+
+    /// Make one run of a burst of calls, the last: it starts when no other came for this long
+    #[arg(long, env = "TASKQ_DEBOUNCE", value_name = "TIME", value_parser = taskq::parse_duration)]
+    debounce: Option<Duration>,
+
+    /// Start the run of a burst no later than this long after its first call
+    #[arg(long, env = "TASKQ_MAX_WAIT", value_name = "TIME", requires = "debounce", value_parser = taskq::parse_duration)]
+    max_wait: Option<Duration>,
+
+    /// Collect the items of calls into one, of so many at most; the task takes one array
+    #[arg(
+        long,
+        env = "TASKQ_BATCH",
+        value_name = "COUNT",
+        requires = "within",
+        conflicts_with = "debounce"
+    )]
+    batch: Option<usize>,
+
+    /// Start the collected call no later than this long after its first item
+    #[arg(long, env = "TASKQ_WITHIN", value_name = "TIME", requires = "batch", value_parser = taskq::parse_duration)]
+    within: Option<Duration>,
+
+    /// Which calls make a burst, or a batch, together [default: all of the task]
+    #[arg(long, env = "TASKQ_BURST_KEY", value_name = "KEY")]
+    burst_key: Option<String>,
 
     /// Id of the task: the same id sent twice is one task [default: a new one]
     #[arg(long, env = "TASKQ_ID", value_name = "ID")]
@@ -88,6 +121,10 @@ pub(crate) struct Args {
         default_value_t = Conflict::Existing
     )]
     on_conflict: Conflict,
+
+    /// Send the arguments whatever living workers tell of the task: they are not asked before
+    #[arg(long, env = "TASKQ_NO_CHECK")]
+    no_check: bool,
 
     /// Wait for the task to end, and print what it returned; a terminal shows how far it is
     #[arg(long, env = "TASKQ_WAIT")]
@@ -132,18 +169,32 @@ impl From<Conflict> for OnConflict {
 type Raw = Box<RawValue>;
 
 #[derive(Clone)]
-struct Positional(Vec<Raw>);
+pub(crate) struct Positional(Vec<Raw>);
 
 #[derive(Clone)]
-struct Named(BTreeMap<String, Raw>);
+pub(crate) struct Named(BTreeMap<String, Raw>);
 
-fn positional(text: &str) -> anyhow::Result<Positional> {
+impl Positional {
+    /// The values, in order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Raw> {
+        self.0.iter()
+    }
+}
+
+impl Named {
+    /// The names and their values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&String, &Raw)> {
+        self.0.iter()
+    }
+}
+
+pub(crate) fn positional(text: &str) -> anyhow::Result<Positional> {
     serde_json::from_str(text)
         .map(Positional)
         .map_err(|error| anyhow!("this is not a JSON array: {error}; write it like [\"ha\", 3]"))
 }
 
-fn named(text: &str) -> anyhow::Result<Named> {
+pub(crate) fn named(text: &str) -> anyhow::Result<Named> {
     serde_json::from_str(text).map(Named).map_err(|error| {
         anyhow!("this is not a JSON object: {error}; write it like {{\"text\": \"ha\"}}")
     })
@@ -152,8 +203,12 @@ fn named(text: &str) -> anyhow::Result<Named> {
 pub(crate) async fn enqueue(args: Args) -> anyhow::Result<ExitCode> {
     args.common.log.init();
     let client = args.common.connect().await?;
+    let mut call = args.call();
+    if !args.no_check {
+        call = check(&client, &args.name, call).await?;
+    }
     let since = Instant::now();
-    let handle = args.call().enqueue(&client).await?;
+    let handle = call.enqueue(&client).await?;
     let id = handle.id().clone();
     if handle.is_existing() {
         eprintln!("task {id} was there already; this call is the same task");
@@ -161,7 +216,11 @@ pub(crate) async fn enqueue(args: Args) -> anyhow::Result<ExitCode> {
     if !args.json {
         output::say(&id)?;
     }
-    let warning = warn_of_unknown(&client, &args.name);
+    let warning = async {
+        if args.no_check {
+            warn_of_unknown(&client, &args.name).await;
+        }
+    };
     tokio::pin!(warning);
     let mut report = if args.wait {
         let outcome = progress::outcome(&handle, args.timeout);
@@ -196,25 +255,46 @@ pub(crate) async fn enqueue(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The call, if its arguments are what living workers take, with what is hidden
+/// of it. A task that no worker knows is told, and may be sent all the same.
+async fn check(client: &Client, task: &str, call: Call<Untyped>) -> anyhow::Result<Call<Untyped>> {
+    let Ok(workers) = admin::workers(client).await else {
+        // To be told by what is sent.
+        return Ok(call);
+    };
+    let Some(kind) = admin::task_type(client, &workers, task).await? else {
+        tell_unknown(task, &workers);
+        return Ok(call);
+    };
+    let errors = ArgumentCheck::new(&kind)?.errors(&call);
+    if !errors.is_empty() {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        bail!(
+            "these arguments are not what task `{task}` takes: {}; `taskq tasks show {task}` tells \
+             what it takes, and --no-check sends them all the same",
+            errors.join("; ")
+        );
+    }
+    let mut hidden = kind.definitions.iter().map(|one| one.detail.info.hidden());
+    Ok(match hidden.find(Hidden::is_any) {
+        Some(hidden) => call.hidden(&hidden),
+        None => call,
+    })
+}
+
 /// A typo is seen at once, and a worker that is not started yet is no error.
 async fn warn_of_unknown(client: &Client, task: &str) {
     let Ok(workers) = admin::workers(client).await else {
         return;
     };
-    let known = || {
-        workers
-            .iter()
-            .flat_map(|worker| &worker.tasks)
-            .map(|task| task.name.as_str())
-    };
-    if known().any(|name| name == task) {
-        return;
+    let mut known = workers.iter().flat_map(|worker| &worker.tasks);
+    if !known.any(|known| known.name == task) {
+        tell_unknown(task, &workers);
     }
-    let guess = match taskq_syntax::nearest(task, known()) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None if workers.is_empty() => "no worker is running; start one".to_owned(),
-        None => "`taskq tasks` lists what they know".to_owned(),
-    };
+}
+
+fn tell_unknown(task: &str, workers: &[WorkerInfo]) {
+    let guess = describe::guess(task, workers);
     eprintln!("warning: no living worker knows `{task}`, so it waits for one that does; {guess}");
 }
 
@@ -229,8 +309,24 @@ impl Args {
         for (name, value) in self.kwargs.iter().flat_map(|args| &args.0) {
             call = call.arg(name, value);
         }
+        if let Some(key) = &self.turn_key {
+            call = call.key(key.as_str());
+        }
+        if let Some(weight) = self.weight {
+            call = call.weight(weight);
+        }
         if let Some(delay) = self.delay {
             call = call.delay(delay);
+        }
+        let burst = self.burst_key.as_ref().unwrap_or(&self.name).as_str();
+        if let Some(wait) = self.debounce {
+            call = call.debounce(burst, wait);
+        }
+        if let Some(longest) = self.max_wait {
+            call = call.max_wait(longest);
+        }
+        if let (Some(most), Some(within)) = (self.batch, self.within) {
+            call = call.batch(burst, most, within);
         }
         if let Some(id) = &self.id {
             call = call.id(id.as_str());

@@ -10,15 +10,16 @@ use crate::{Common, output};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Queues to make, separated by commas; those that are there are brought up to date too
+    /// Queues to make, separated by commas (weights are ignored); those that are there are brought up to date too
     #[arg(
         long,
         env = "TASKQ_QUEUES",
         value_name = "NAMES",
         value_delimiter = ',',
+        value_parser = str::parse::<taskq::QueueWeight>,
         default_value = "default"
     )]
-    queues: Vec<String>,
+    queues: Vec<taskq::QueueWeight>,
 
     /// For how long a message is a worker's before it must be renewed, in all queues; 6s for new queues if not set
     #[arg(
@@ -52,7 +53,7 @@ pub(crate) async fn init(args: Args) -> anyhow::Result<ExitCode> {
     args.common.log.init();
     let client = args.common.connect().await?;
     let mut options = InitOptions::new()
-        .queues(&args.queues)
+        .queues(args.queues.iter().map(taskq::QueueWeight::name))
         .dry_run(args.dry_run);
     if let Some(lease) = args.lease {
         options = options.lease(lease);

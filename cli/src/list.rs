@@ -1,27 +1,28 @@
-//! The listings: tasks, workers, queues, and what the doctor finds.
+//! The listings: tasks, and what the doctor finds.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use serde::Serialize;
 use taskq::admin::{self, Finding, Severity, TaskInfo, WorkerInfo};
-use taskq::{Client, Mode, Worker};
+use taskq::{Client, Worker};
 use taskq_producer::table;
 
 use crate::Common;
 use crate::output;
 
 #[derive(clap::Args)]
+// What it is part of is a group of this name.
+#[group(skip)]
 pub(crate) struct Args {
     /// Print one JSON object a line
     #[arg(long, env = "TASKQ_JSON")]
-    json: bool,
+    pub(crate) json: bool,
 
     #[command(flatten)]
-    common: Common,
+    pub(crate) common: Common,
 }
 
-const NO_WORKER: &str = "no worker answers; start one: cargo run --bin worker";
+pub(crate) const NO_WORKER: &str = "no worker answers; start one: cargo run --bin worker";
 
 /// A task, and who runs it. Workers that define it differently make two of
 /// it.
@@ -39,7 +40,7 @@ struct TaskRow {
 pub(crate) async fn tasks(args: Args) -> anyhow::Result<ExitCode> {
     args.common.log.init();
     let client = args.common.connect().await?;
-    let mut rows = rows(admin::workers(&client).await?);
+    let mut rows = rows(&admin::workers(&client).await?);
     if rows.is_empty() {
         eprintln!("{NO_WORKER}. These are the tasks of this program:");
         rows = built_in()?;
@@ -70,31 +71,19 @@ pub(crate) async fn tasks(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tasks of all workers, by name and signature.
-fn rows(workers: Vec<WorkerInfo>) -> Vec<TaskRow> {
-    let mut found: BTreeMap<(String, String), TaskRow> = BTreeMap::new();
-    for worker in workers {
-        for task in worker.tasks {
-            found
-                .entry((task.name.clone(), task.signature.clone()))
-                .or_insert_with(|| TaskRow {
-                    task,
-                    workers: Vec::new(),
-                    conflict: false,
-                    source: "worker",
-                })
-                .workers
-                .push(worker.worker.clone());
-        }
-    }
-    let mut rows: Vec<TaskRow> = found.into_values().collect();
-    for place in 1..rows.len() {
-        if rows[place - 1].task.name == rows[place].task.name {
-            rows[place - 1].conflict = true;
-            rows[place].conflict = true;
-        }
-    }
-    rows
+/// The tasks of all workers, as each defines them.
+fn rows(workers: &[WorkerInfo]) -> Vec<TaskRow> {
+    let known = admin::task_types(workers).into_iter();
+    let rows = known.flat_map(|kind| {
+        let conflict = kind.is_divided();
+        kind.definitions.into_iter().map(move |definition| TaskRow {
+            task: definition.detail,
+            workers: definition.workers,
+            conflict,
+            source: "worker",
+        })
+    });
+    rows.collect()
 }
 
 /// What a worker of this very program would have.
@@ -110,58 +99,6 @@ fn built_in() -> anyhow::Result<Vec<TaskRow>> {
             source: "program",
         })
         .collect())
-}
-
-pub(crate) async fn workers(args: Args) -> anyhow::Result<ExitCode> {
-    args.common.log.init();
-    let client = args.common.connect().await?;
-    let workers = admin::workers(&client).await?;
-    if workers.is_empty() {
-        eprintln!("{NO_WORKER}");
-    }
-    if args.json || workers.is_empty() {
-        return each(&workers);
-    }
-    let mut shown = table(["worker", "queues", "concurrency", "tasks"]);
-    for worker in &workers {
-        shown.add_row([
-            worker.worker.clone(),
-            worker.queues.join(", "),
-            worker.concurrency.to_string(),
-            worker.tasks.len().to_string(),
-        ]);
-    }
-    output::say(shown)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) async fn queues(args: Args) -> anyhow::Result<ExitCode> {
-    args.common.log.init();
-    let client = args.common.connect().await?;
-    let queues = client.queues().await?;
-    if queues.is_empty() {
-        eprintln!(
-            "{}",
-            match client.mode() {
-                Mode::Core => "core mode has no queues to count: nothing waits",
-                _ => "no queue yet; the first worker or the first task makes one",
-            }
-        );
-    }
-    if args.json || queues.is_empty() {
-        return each(&queues);
-    }
-    let mut shown = table(["queue", "pending", "running", "scheduled"]);
-    for queue in &queues {
-        shown.add_row([
-            queue.queue.clone(),
-            queue.pending.to_string(),
-            queue.running.to_string(),
-            queue.scheduled.to_string(),
-        ]);
-    }
-    output::say(shown)?;
-    Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) async fn doctor(args: Args) -> anyhow::Result<ExitCode> {
@@ -229,6 +166,9 @@ mod tests {
                 retries: 0,
                 doc: String::new(),
                 place: String::new(),
+                schedule: None,
+                sensitive: None,
+                schema: None,
             }],
         }
     }
@@ -236,18 +176,18 @@ mod tests {
     #[test]
     fn workers_that_agree_share_a_row_and_others_are_marked() {
         let (one, two) = ("double(n: u64) -> u64", "double(n: i64) -> i64");
-        let same = rows(vec![worker("a", one), worker("b", one)]);
+        let same = rows(&[worker("a", one), worker("b", one)]);
         assert_eq!(same.len(), 1);
         assert_eq!(same[0].workers, ["a", "b"]);
         assert!(!same[0].conflict);
 
-        let other = rows(vec![worker("a", one), worker("b", two)]);
+        let other = rows(&[worker("a", one), worker("b", two)]);
         assert_eq!(other.len(), 2);
         assert!(other.iter().all(|row| row.conflict));
     }
 
     #[test]
-    fn this_program_has_the_five_string_tasks() {
-        assert_eq!(built_in().unwrap().len(), 5);
+    fn this_program_has_the_ready_tasks() {
+        assert_eq!(built_in().unwrap().len(), 25);
     }
 }

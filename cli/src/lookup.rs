@@ -4,12 +4,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
-use taskq::{Outcome, Status, TaskHandle};
+use taskq::admin::{self, DelayedFilter};
+use taskq::{Client, Outcome, Status, TaskHandle, Timestamp};
 
 use crate::Common;
 use crate::output;
 use crate::progress;
+use crate::reveal::Reveal;
 
 #[derive(clap::Args)]
 pub(crate) struct StatusArgs {
@@ -48,6 +51,9 @@ pub(crate) struct ResultArgs {
     json: bool,
 
     #[command(flatten)]
+    reveal: Reveal,
+
+    #[command(flatten)]
     common: Common,
 }
 
@@ -56,8 +62,18 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let client = args.common.connect().await?;
     let handle: TaskHandle<Value> = client.handle(args.id.as_str());
     let status = handle.status().await?;
+    let due = match status {
+        Status::Scheduled => due(&client, &args.id).await?,
+        _ => None,
+    };
     if args.json {
-        output::json(&json!({ "id": args.id, "status": status.to_string() }))?;
+        let mut told = json!({ "id": args.id, "status": status.to_string() });
+        if let Some(due) = due {
+            told["due"] = due.to_string().into();
+        }
+        output::json(&told)?;
+    } else if let Some(due) = due {
+        output::say(format_args!("{status} for {due}"))?;
     } else if status != Status::Unknown {
         output::say(status)?;
     }
@@ -65,6 +81,17 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
         bail!("{}", unknown(&args.id));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// When a task is to start that is put off; none if it is due in a moment.
+async fn due(client: &Client, id: &str) -> anyhow::Result<Option<Timestamp>> {
+    let filter = DelayedFilter {
+        id: Some(id.into()),
+        ..DelayedFilter::default()
+    };
+    let delayed = admin::delayed(client, filter).await?.boxed();
+    let delayed: Vec<_> = delayed.try_collect().await?;
+    Ok(delayed.first().map(|task| task.due))
 }
 
 pub(crate) async fn result(args: ResultArgs) -> anyhow::Result<ExitCode> {
@@ -82,6 +109,7 @@ pub(crate) async fn result(args: ResultArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let outcome = progress::outcome(&handle, args.timeout).await?;
+    let outcome = args.reveal.outcome(&client, outcome).await;
     show(&outcome, args.json)?;
     // The sentence of a task that failed.
     outcome.value::<Value>()?;
@@ -91,7 +119,8 @@ pub(crate) async fn result(args: ResultArgs) -> anyhow::Result<ExitCode> {
 fn show(outcome: &Outcome, json: bool) -> anyhow::Result<()> {
     if json {
         output::json(outcome)
-    } else if outcome.is_success() {
+    } else if outcome.is_success() && !(outcome.hidden().is_all() && outcome.return_value.is_none())
+    {
         output::say(
             outcome
                 .return_value

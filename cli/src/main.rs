@@ -1,25 +1,38 @@
 //! The `taskq` command.
 
+mod apply;
+mod audit;
 mod cancel;
 mod dead;
+mod delayed;
 mod demo;
+mod describe;
 mod dev;
 mod enqueue;
 mod events;
+mod explain;
 mod init;
 mod list;
 mod local;
 mod lookup;
 mod moment;
+mod operations;
 mod operator;
 mod output;
 mod progress;
+mod queues;
+mod retry;
+mod reveal;
+mod schedules;
+mod types;
+mod workers;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use taskq::Client;
+use taskq::admin::{Actor, acting_as};
 use taskq::cli::{ConnectArgs, LogArgs};
 
 /// A distributed task queue, native to NATS
@@ -42,19 +55,37 @@ enum Command {
     Status(lookup::StatusArgs),
     /// Tells what a task returned
     Result(lookup::ResultArgs),
+    /// Tells why a task is not running now, where it runs, or how it ended
+    Explain(explain::Args),
     /// Asks that a task should not go on; exits 1 when it had ended, or is unknown
     Cancel(cancel::Args),
+    /// Runs a task again that failed, was cancelled or has expired; exits 1 when it does not
+    Retry(retry::Args),
+    /// Does one thing to many tasks: cancel, retry, run-now, reschedule, discard
+    Bulk(operations::BulkArgs),
+    /// Lists what is being done to many tasks, and how far it is; cancels it
+    Operations(operations::OperationsArgs),
     /// Looks at messages that will not be tried again, sends them again, removes them
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Lists tasks that are put off, moves them to another time, starts them now
+    #[command(subcommand)]
+    Delayed(delayed::Command),
+    /// Lists what runs when; makes, pauses, resumes, runs and removes schedules
+    #[command(subcommand)]
+    Schedules(schedules::Command),
     /// Tells what happens to tasks and workers
     Events(events::Args),
-    /// Lists the tasks that living workers have
-    Tasks(list::Args),
-    /// Lists the living workers
-    Workers(list::Args),
-    /// Lists the queues and how much is in them
-    Queues(list::Args),
+    /// Tells what operators did: who, what, when, from where, before and after
+    Audit(audit::Args),
+    /// Lists the tasks that living workers have; pauses and resumes task types
+    Tasks(types::TypesArgs),
+    /// Lists the living workers and how they do; tells them to go quiet, to go on, to end
+    Workers(workers::WorkersArgs),
+    /// Lists the queues, how much is in them and what is set for them; sets, pauses, purges them
+    Queues(queues::QueuesArgs),
+    /// Sets queues and task types as a file says; shows the difference with --dry-run
+    Apply(apply::Args),
     /// Makes the streams and consumers that taskq needs, and brings those that are there up to date
     Init(init::Args),
     /// Looks for what is wrong and says what to do; exits 1 when something does not work
@@ -129,19 +160,29 @@ fn on_runtime(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let done = runtime.block_on(async {
+    // What is done is recorded as done by who typed it.
+    let actor = Actor::new(operator::name()).known_by("system").via("taskq");
+    let done = runtime.block_on(acting_as(actor, async {
         match command {
             Command::Demo(args) => demo::demo(args).await,
             Command::Dev(args) => dev::dev(args).await,
             Command::Enqueue(args) => enqueue::enqueue(args).await,
             Command::Status(args) => lookup::status(args).await,
             Command::Result(args) => lookup::result(args).await,
+            Command::Explain(args) => explain::explain(args).await,
             Command::Cancel(args) => cancel::cancel(args).await,
+            Command::Retry(args) => retry::retry(args).await,
+            Command::Bulk(args) => operations::bulk(args).await,
+            Command::Operations(args) => operations::operations(args).await,
             Command::Dead(command) => dead::dead(command).await,
+            Command::Delayed(command) => delayed::delayed(command).await,
+            Command::Schedules(command) => schedules::schedules(command).await,
             Command::Events(args) => events::events(args).await,
-            Command::Tasks(args) => list::tasks(args).await,
-            Command::Workers(args) => list::workers(args).await,
-            Command::Queues(args) => list::queues(args).await,
+            Command::Audit(args) => audit::audit(args).await,
+            Command::Tasks(args) => types::types(args).await,
+            Command::Workers(args) => workers::workers(args).await,
+            Command::Queues(args) => queues::queues(args).await,
+            Command::Apply(args) => apply::apply(args).await,
             Command::Init(args) => init::init(args).await,
             Command::Doctor(args) => list::doctor(args).await,
             Command::Bench(args) => match taskq_bench::run(args).await {
@@ -155,8 +196,36 @@ fn on_runtime(command: Command) -> anyhow::Result<ExitCode> {
             }),
             Command::LocalWorker(_) => Ok(ExitCode::SUCCESS),
         }
-    });
+    }));
     // A fetch of nats-server may still be under way after Ctrl-C.
     runtime.shutdown_timeout(Duration::ZERO);
+    taskq::telemetry::end_traces();
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two arguments of one name, or of one variable, would show only when
+    /// their command is used.
+    #[test]
+    fn no_two_arguments_of_a_command_are_in_each_others_way() {
+        use clap::CommandFactory as _;
+        let mut cli = Cli::command();
+        cli.clone().debug_assert();
+        cli.build();
+        let mut commands = vec![&cli];
+        while let Some(command) = commands.pop() {
+            let mut variables: Vec<_> = command
+                .get_arguments()
+                .filter_map(|it| it.get_env())
+                .collect();
+            let count = variables.len();
+            variables.sort();
+            variables.dedup();
+            assert_eq!(variables.len(), count, "{}", command.get_name());
+            commands.extend(command.get_subcommands());
+        }
+    }
 }

@@ -140,7 +140,8 @@ async fn arguments_that_do_not_fit_end_in_a_clear_failure() {
         (["--kwargs", "{\"txet\": \"a\"}"], "has no argument `txet`"),
         (["--args", "[]"], "text"),
     ] {
-        let call = [&["enqueue", "to_uppercase", "--wait"][..], &args].concat();
+        let call = ["enqueue", "to_uppercase", "--no-check", "--wait"];
+        let call = [&call[..], &args].concat();
         let failed = run(&fixture, &call).await;
         assert_eq!(failed.code(), 1, "{failed:?}");
         assert!(failed.stderr.contains(told), "{told}: {failed:?}");
@@ -157,6 +158,7 @@ async fn arguments_that_do_not_fit_end_in_a_clear_failure() {
         "to_uppercase",
         "--args",
         "[7]",
+        "--no-check",
         "--wait",
         "--json",
     ];
@@ -209,14 +211,14 @@ async fn the_listings_show_what_there_is() {
     assert_eq!(none.code(), 0);
     assert!(none.stderr.contains("no worker answers"), "{none:?}");
     let built_in = none.json();
-    assert_eq!(built_in.len(), 5);
+    assert_eq!(built_in.len(), 25);
     assert_eq!(built_in[0]["source"], "program");
     assert_eq!(built_in[0]["workers"], json!([]));
     assert_eq!(run(&fixture, &["workers", "--json"]).await.stdout, "");
 
     let worker = fixture.worker().await;
     let tasks = run(&fixture, &["tasks", "--json"]).await.json();
-    assert_eq!(tasks.len(), 5);
+    assert_eq!(tasks.len(), 25);
     let repeat = tasks
         .iter()
         .find(|task| task["name"] == "repeat_string")
@@ -241,15 +243,25 @@ async fn the_listings_show_what_there_is() {
             .contains(&worker.name)
     );
 
-    let delayed = ["enqueue", "to_uppercase", "--delay", "1h", "--queue"];
-    run(&fixture, &[&delayed[..], &["default"]].concat()).await;
-    run(&fixture, &["enqueue", "to_uppercase", "--queue", "other"]).await;
+    let call = ["enqueue", "to_uppercase", "--args", "[\"a\"]", "--queue"];
+    run(
+        &fixture,
+        &[&call[..], &["default", "--delay", "1h"]].concat(),
+    )
+    .await;
+    run(&fixture, &[&call[..], &["other"]].concat()).await;
     let queues = run(&fixture, &["queues", "--json"]).await.json();
     assert_eq!(
         queues,
         [
-            json!({ "queue": "default", "pending": 0, "running": 0, "scheduled": 1 }),
-            json!({ "queue": "other", "pending": 1, "running": 0, "scheduled": 0 }),
+            json!({
+                "queue": "default", "pending": 0, "running": 0, "scheduled": 1, "held": 0,
+                "paused": false, "revision": 0, "settings": {},
+            }),
+            json!({
+                "queue": "other", "pending": 1, "running": 0, "scheduled": 0, "held": 0,
+                "paused": false, "revision": 0, "settings": {},
+            }),
         ]
     );
 }
@@ -262,7 +274,8 @@ async fn the_doctor_tells_what_does_not_work_and_exits_1() {
     assert_eq!(well.code(), 0, "{well:?}");
     assert!(well.stdout.contains("nats-server"), "{well:?}");
 
-    run(&fixture, &["enqueue", "to_uppercase", "--queue", "lonely"]).await;
+    let call = ["enqueue", "to_uppercase", "--args", "[\"a\"]", "--queue"];
+    run(&fixture, &[&call[..], &["lonely"]].concat()).await;
     let ill = run(&fixture, &["doctor", "--json"]).await;
     assert_eq!(ill.code(), 1, "{ill:?}");
     let findings = ill.json();

@@ -17,9 +17,9 @@ fn taskq(args: &[&str]) -> Command {
     command
 }
 
-/// The port in the first line that has the server's address.
+/// The port in a line that has an address of this machine.
 fn port(line: &str) -> u16 {
-    let (_, rest) = line.split_once("nats://127.0.0.1:").unwrap();
+    let (_, rest) = line.split_once("127.0.0.1:").unwrap();
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap()
 }
@@ -133,6 +133,8 @@ fn dev_stays_up_until_ctrl_c_and_leaves_nothing_behind() {
     let url = line.split_once('=').unwrap().1.to_owned();
     let port = port(&url);
     let _ = dev.stdout_line("2 workers: worker-1, worker-2");
+    let gateway = dev.stdout_line("gateway at http://");
+    assert!(is_open(self::port(&gateway)), "{gateway}");
 
     let listed = run(&mut taskq(&["workers", "--json", "--url", &url]));
     assert_eq!(listed.json().len(), 2);
@@ -211,6 +213,33 @@ fn a_port_in_use_is_told_by_dev() {
     assert_eq!(refused.code(), 1);
     assert!(refused.stderr.contains(&port), "{refused:?}");
     assert!(refused.stderr.contains("--port"), "{refused:?}");
+}
+
+#[test]
+fn the_gateway_of_dev_answers_at_a_free_port_where_its_own_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port_taken = taken.local_addr().unwrap().port();
+    let args = ["dev", "--port", "0", "--http-port", &port_taken.to_string()];
+    let dev = Program::start(&mut taskq(&args));
+    let line = dev.stdout_line("gateway at http://");
+    let (_, address) = line.split_once("http://").unwrap();
+    assert_ne!(port(address), port_taken);
+    let call = r#"{"task": "to_uppercase", "args": ["ha"]}"#;
+    let sent = run(Command::new("curl")
+        .args(["-s", "-H", "content-type: application/json", "-d", call])
+        .arg(format!("http://{address}/v1/tasks?wait=20s")));
+    assert_eq!(sent.json()[0]["result"], "HA", "{sent:?}");
+}
+
+#[test]
+fn dev_starts_no_gateway_where_none_is_wanted() {
+    let args = ["dev", "--port", "0", "--workers", "0", "--no-gateway"];
+    let dev = Program::start(&mut taskq(&args));
+    let _ = dev.stdout_line("Ctrl-C stops it.");
+    dev.signal("INT");
+    let ended = dev.end();
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(!ended.stdout.contains("gateway"), "{ended:?}");
 }
 
 #[test]

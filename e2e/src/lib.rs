@@ -7,8 +7,10 @@
     reason = "a test fixture fails its test by a panic"
 )]
 
+pub mod checks;
 pub mod faults;
 pub mod history;
+mod postgres;
 mod program;
 mod roles;
 pub mod script;
@@ -16,6 +18,7 @@ pub mod script;
 use std::time::Duration;
 
 pub use faults::nats;
+pub use postgres::PostgresServer;
 pub use program::{Ended, Program, is_alive, program, run};
 pub use roles::{ROLES, Roles};
 use taskq::{Client, ClientBuilder, Mode, Worker, WorkerBuilder, WorkerState};

@@ -26,6 +26,15 @@ pub async fn block(millis: u64) -> u64;
 #[task]
 pub async fn crash(attempts: u32) -> u32;
 
+/// Takes so many steps, of so many milliseconds, and keeps each as a checkpoint;
+/// returns the step that its last attempt began with.
+#[task]
+pub async fn steps(count: u64, millis: u64) -> u64;
+
+/// As [`nap`], at most one at a time of each key.
+#[task(concurrency = 1, per = "key")]
+pub async fn turn(key: String, millis: u64) -> u64;
+
 /// Returns so many bytes.
 #[task]
 pub async fn big(bytes: usize) -> String;

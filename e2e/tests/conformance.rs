@@ -24,6 +24,7 @@ in_every_mode!(
     an_error_and_a_panic_are_failed_attempts,
     a_failed_attempt_is_retried_as_the_policy_says,
     a_permanent_error_is_not_retried,
+    an_attempt_goes_on_from_what_the_one_before_kept,
     an_attempt_ends_at_its_timeout,
     a_plain_fn_does_not_block_the_runtime,
     many_calls_give_their_results_in_order,
@@ -227,6 +228,59 @@ async fn a_permanent_error_is_not_retried(system: Fixture) {
         .unwrap();
     assert_eq!(outcome.attempt, 1);
     assert_eq!(outcome.error.unwrap().message, "no such user");
+}
+
+#[task(retries = 2, backoff = "constant(1ms)")]
+async fn climb(ctx: Context, steps: u32) -> Result<Vec<u32>, TaskError> {
+    let kept: Option<Vec<u32>> = ctx.last_checkpoint().await?;
+    let mut seen = kept.unwrap_or_default();
+    for step in seen.len()..steps as usize {
+        seen.push(ctx.attempt());
+        ctx.checkpoint(&seen).await?;
+        if step % 2 == 1 && ctx.attempt() < 3 {
+            return Err("slipped".into());
+        }
+    }
+    Ok(seen)
+}
+
+#[task(retries = 1, backoff = "constant(1ms)")]
+fn climb_on_the_blocking_pool(ctx: Context) -> Result<Option<u32>, TaskError> {
+    let kept = ctx.last_checkpoint_blocking()?;
+    ctx.checkpoint_blocking(&7)?;
+    if ctx.attempt() == 1 {
+        return Err("slipped".into());
+    }
+    Ok(kept)
+}
+
+#[task]
+async fn keep_too_much(ctx: Context) -> Result<(), TaskError> {
+    ctx.checkpoint(&"x".repeat(1 << 20)).await?;
+    Ok(())
+}
+
+async fn an_attempt_goes_on_from_what_the_one_before_kept(system: Fixture) {
+    let _worker = system.worker().await;
+    let client = system.client().await;
+    let climbed = climb::enqueue(&client, 5).await.unwrap().result().await;
+    if system.mode() == Mode::Core {
+        let error = climbed.unwrap_err();
+        assert!(error.to_string().contains("core mode"), "{error}");
+        return;
+    }
+    assert_eq!(climbed.unwrap(), [1, 1, 2, 2, 3]);
+    let again = climb::enqueue(&client, 1).await.unwrap();
+    assert_eq!(
+        again.result().await.unwrap(),
+        [1],
+        "another task's is another"
+    );
+    let blocking = climb_on_the_blocking_pool::enqueue(&client).await.unwrap();
+    assert_eq!(blocking.result().await.unwrap(), Some(7));
+    let much = keep_too_much::enqueue(&client).await.unwrap();
+    let error = much.result().await.unwrap_err();
+    assert!(error.to_string().contains("1048578 bytes"), "{error}");
 }
 
 #[task(timeout = "100ms")]

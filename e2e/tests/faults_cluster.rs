@@ -6,18 +6,21 @@
     reason = "clippy sees no test in what tests share"
 )]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use taskq::admin::schedules;
 use taskq::{Client, ErrorKind, OutcomeState, TaskHandle};
 use taskq_e2e::Program;
+use taskq_e2e::checks::{assert_one_fire_each, fires, never_two_at_once};
 use taskq_e2e::faults::{
     Actor, RECOVERY, client, consumer_leader, eventually, nats, stream_leader, working,
 };
 use taskq_e2e::history::{Expected, History, Report};
-use taskq_e2e::script::{flaky, nap};
+use taskq_e2e::script::{flaky, nap, turn};
 use taskq_nats_server::{Cluster, NatsServer};
 use tokio::task::JoinHandle;
 
@@ -79,6 +82,16 @@ impl Setting {
             let goes_on = self.history.count_accepted() >= accepted
                 && self.history.finishes(None).len() >= finished;
             goes_on.then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a schedule has fired so many times more.
+    async fn ticks(&self, schedule: &str, more: usize) {
+        let before = fires(&self.history, schedule).len();
+        eventually("the schedule fires on", async || {
+            let now = fires(&self.history, schedule).len();
+            (now >= before + more).then_some(())
         })
         .await;
     }
@@ -276,6 +289,48 @@ async fn fault_21_a_last_attempt_that_fails_in_a_failover_is_recorded_once() {
         it.cluster.node_mut(leader).restart().unwrap();
         it.cluster.wait_healthy(RECOVERY).unwrap();
         let report = it.history.check(&it.client, &it.url, RECOVERY).await;
+        println!("{report}");
+    })
+    .await;
+}
+
+/// Those who fire schedules and give turns do it by what the cluster holds:
+/// none of it is lost with a leader, and none of it happens twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_13_schedules_and_turns_outlive_the_leaders_of_their_streams() {
+    const KEYS: usize = 10;
+    let mut it = Setting::new().await;
+    let mut round = 0;
+    repeated_in(&mut it, async |it| {
+        round += 1;
+        let schedule = format!("tick{round}");
+        let saving = it.client.schedule(&schedule, nap::call(20u64));
+        saving.cron("* * * * * *").save().await.unwrap();
+        let send = async |it: &Setting, part: u32| {
+            for n in 0..KEYS * 10 {
+                let key = format!("r{round}k{}", n % KEYS);
+                let call = turn::call(&key, 30u64).id(format!("{key}.{part}.{n}"));
+                let sent = it
+                    .history
+                    .send(&it.client, call, Expected::Value(30.into()));
+                sent.await.unwrap();
+            }
+        };
+        for (part, stream) in (0..).zip(["TASKQ_PLAN", "TASKQ_H_default", "TASKQ_STATE"]) {
+            send(it, part).await;
+            let leader = it.leader_of(stream).await;
+            it.cluster.node_mut(leader).kill().unwrap();
+            it.ticks(&schedule, 3).await;
+            it.cluster.node_mut(leader).restart().unwrap();
+            it.cluster.wait_healthy(RECOVERY).unwrap();
+        }
+        it.ticks(&schedule, 2).await;
+        schedules::pause(&it.client, &schedule, "test", None)
+            .await
+            .unwrap();
+        let report = it.history.check(&it.client, &it.url, RECOVERY).await;
+        assert_one_fire_each(&fires(&it.history, &schedule), 1000);
+        never_two_at_once(&it.history, &HashMap::new());
         println!("{report}");
     })
     .await;

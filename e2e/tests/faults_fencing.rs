@@ -12,9 +12,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use taskq::admin::{self, DeadFilter, EventFilter};
 use taskq::{Cancellation, Client, DeadReason, Event, EventKind, OutcomeState, Timestamp};
 use taskq_e2e::faults::{Actor, RECOVERY, connected, eventually, repeated, working};
-use taskq_e2e::history::{Expected, History};
+use taskq_e2e::history::{Expected, History, What};
 use taskq_e2e::proxy::{Direction, Frame, Proxy, Verdict};
-use taskq_e2e::script::{block, crash, nap};
+use taskq_e2e::script::{block, crash, nap, steps};
 use taskq_nats_server::NatsServer;
 
 const ACTOR: Actor = Actor(env!("CARGO_BIN_EXE_actor"));
@@ -248,6 +248,49 @@ async fn fault_26_a_cancel_of_a_cut_off_workers_task_counts_at_the_leases_end() 
         assert_eq!(outcome.cancelled_by.as_deref(), Some("ada"));
         assert_eq!(history.starts(None).len(), 1, "it does not run again");
         proxy.heal();
+    })
+    .await;
+}
+
+/// One worker is killed, one is frozen and goes on when another has taken over:
+/// no step that was kept is taken twice, and what the frozen one keeps late does
+/// not count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_goes_on_from_the_checkpoint_of_a_killed_and_of_a_frozen_worker() {
+    const STEPS: u64 = 60;
+    repeated(async || {
+        let (server, history) = (server(), History::new());
+        let client = connected(server.url()).await;
+        let worker = |name| working(ACTOR.worker(server.url(), &history, name).args(SHORT_LEASE));
+        let steps_of = |name: &str| {
+            let notes = history.notes();
+            let of = |note: &&taskq_e2e::history::Note| {
+                note.worker == name && matches!(note.what, What::Finish)
+            };
+            notes.iter().filter(of).count()
+        };
+        let mut killed = worker("killed");
+        let handle = steps::call(STEPS, 20u64).enqueue(&client).await.unwrap();
+        until("some steps are kept", || steps_of("killed") >= 5).await;
+        killed.kill();
+        let frozen = worker("frozen");
+        until("more steps are kept", || steps_of("frozen") >= 5).await;
+        frozen.signal("STOP");
+        let _last = worker("last");
+        until("the last goes on", || steps_of("last") >= 5).await;
+        frozen.signal("CONT");
+        let outcome = handle.outcome().await.unwrap();
+        assert_eq!(outcome.state, OutcomeState::Succeeded, "{outcome:?}");
+        assert_eq!(outcome.worker, "last");
+        // The server may have offered it to the frozen one once more.
+        assert!((3..=5).contains(&outcome.attempt), "{outcome:?}");
+        // Each began where the one before had come to. Of each of the two a step
+        // may be kept that it had no time to note.
+        let begun = usize::try_from(outcome.value::<u64>().unwrap()).unwrap();
+        let noted = steps_of("killed") + steps_of("frozen");
+        assert!((noted..=noted + 2).contains(&begun), "{begun} of {noted}");
+        assert!(begun >= 10, "{begun}");
+        assert_eq!(begun + steps_of("last"), 60);
     })
     .await;
 }

@@ -201,6 +201,8 @@ async fn fault_22_a_task_that_falls_due_in_an_outage_runs_once_after_it() {
         let late = started - outcome.enqueued_at.as_millis() - 2_000;
         println!("the task started {late} ms late, by its record");
         assert!(late >= 900, "its lateness is on record: {outcome:?}");
+        let told = outcome.lateness().unwrap();
+        assert_eq!(i128::from(late), told.as_millis().cast_signed());
         let report = it.check().await;
         assert_eq!(report.started_again, 0, "{report}");
     })

@@ -9,9 +9,10 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use taskq::prelude::*;
 use taskq::{ErrorKind, Mode, OutcomeState};
+use taskq_e2e::proxy::{Direction, Frame, Proxy, Verdict};
 use taskq_e2e::{Fixture, PATIENCE, Running, until};
 use taskq_nats_server::NatsServer;
 use tokio::sync::Semaphore;
@@ -349,4 +350,97 @@ async fn living_workers_tell_what_they_run_and_where_they_differ() {
         .find(|finding| finding.check == "durability")
         .unwrap();
     assert!(durability.found.starts_with("default"), "{durability:?}");
+}
+
+/// A cluster that puts itself together again may lose the message that tells
+/// of an outcome while every connection stands.
+#[tokio::test]
+async fn an_outcome_that_was_told_to_nobody_is_found_by_who_waits_for_it() {
+    let system = Fixture::new(Mode::JetStream);
+    let proxy = Proxy::start(system.server.as_ref().unwrap().port()).unwrap();
+    let client = system.builder().url(proxy.url()).connect().await.unwrap();
+    // A new connection looks for what it may have missed, at last after 13 s.
+    let settled = tokio::time::Instant::now() + Duration::from_secs(14);
+    let _worker = system.worker().await;
+    // The first listens; what comes next is lost.
+    let first = shout::enqueue(&client, "a").await.unwrap();
+    assert_eq!(first.result().await.unwrap(), "A");
+    proxy.filter(|frame: &Frame| {
+        let tells = [".done.", ".stored."]
+            .iter()
+            .any(|it| frame.subject().contains(it));
+        match frame.direction {
+            Direction::ToClient if tells => Verdict::Drop,
+            _ => Verdict::Pass,
+        }
+    });
+    tokio::time::sleep_until(settled).await;
+    let second = shout::enqueue(&client, "b").await.unwrap();
+    let started = std::time::Instant::now();
+    assert_eq!(second.result().await.unwrap(), "B");
+    // Neither heard, nor found by the look that follows half a pair.
+    let took = started.elapsed();
+    assert!(took > Duration::from_secs(4), "it was told after {took:?}");
+}
+
+/// Its process, and so its connection, may go on.
+#[tokio::test]
+async fn a_worker_that_was_drained_is_found_no_more() {
+    let system = Fixture::new(Mode::JetStream);
+    let client = system.client().await;
+    let worker = Running::start(Worker::builder(client.clone())).await;
+    let limit = tokio::time::Instant::now() + PATIENCE;
+    while taskq::admin::workers(&client).await.unwrap().len() != 1 {
+        assert!(tokio::time::Instant::now() < limit, "it is not found");
+    }
+    worker.drain().await;
+    while !taskq::admin::workers(&client).await.unwrap().is_empty() {
+        assert!(tokio::time::Instant::now() < limit, "it is still found");
+    }
+}
+
+/// A flood into a queue that nobody has used yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_messages_of_a_queue_make_its_stream_once() {
+    let system = Fixture::new(Mode::JetStream);
+    let watcher = async_nats::connect(system.url()).await.unwrap();
+    let stream = "$JS.API.STREAM.*.TASKQ_Q_flooded";
+    let mut asked = watcher.subscribe(stream).await.unwrap();
+    watcher.flush().await.unwrap();
+    let client = system.client().await;
+    let calls = (0..1000).map(|n| shout::call(format!("{n}")).queue("flooded"));
+    let sent: Vec<_> = client.enqueue_many(calls).try_collect().await.unwrap();
+    assert_eq!(sent.len(), 1000);
+    watcher.flush().await.unwrap();
+    let mut times = 0;
+    while let Some(Some(_)) = futures::FutureExt::now_or_never(asked.next()) {
+        times += 1;
+    }
+    // Looked for and made; and once more, should the first have been in vain.
+    assert!((1..=4).contains(&times), "asked {times} times");
+}
+
+#[test]
+fn a_first_call_needs_no_large_stack() {
+    let server = NatsServer::builder().start().unwrap();
+    // Half of what a thread, and so a test of a user's, has by default.
+    let small = std::thread::Builder::new().stack_size(1 << 20);
+    let first = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let client = Client::connect(server.url()).await.unwrap();
+            let (plain, later) = tokio::join!(
+                shout::enqueue(&client, "now"),
+                shout::call("later")
+                    .delay(Duration::from_secs(60))
+                    .enqueue(&client),
+            );
+            let _ = (plain.unwrap(), later.unwrap());
+            assert_eq!(client.queues().await.unwrap()[0].pending, 1);
+        });
+    };
+    small.spawn(first).unwrap().join().unwrap();
 }

@@ -47,7 +47,7 @@ fn all_tasks_of_a_crate_that_is_only_named_are_found_in_a_release_build_with_lto
         .join(format!("worker{}", std::env::consts::EXE_SUFFIX));
     let mut command = program(binary.to_str().unwrap());
     let worker = Program::start(command.args(["--url", server.url()]));
-    let _ = worker.stderr_line("worker started with 5 tasks");
+    let _ = worker.stderr_line("worker started with 25 tasks");
     for task in [
         "to_uppercase",
         "to_lowercase",

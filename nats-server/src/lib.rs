@@ -27,6 +27,7 @@
 //!
 //! [nats-server]: https://github.com/nats-io/nats-server
 
+mod binary;
 mod builder;
 mod cache;
 mod cluster;
@@ -41,9 +42,10 @@ mod supervisor;
 mod version;
 mod wheel;
 
+pub use binary::Binary;
 pub use builder::{Durability, NatsServerBuilder};
 pub use cluster::Cluster;
 pub use error::{Error, Result};
-pub use locate::{Binary, Locator, ensure, locate};
+pub use locate::{Locator, ensure, locate};
 pub use server::NatsServer;
 pub use version::{MINIMUM, Version};

@@ -3,46 +3,14 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf, absolute};
+use std::path::{PathBuf, absolute};
 use std::sync::{Mutex, PoisonError};
 
-use crate::cache::{Cache, FILE_NAME};
+use crate::binary::{Binary, FILE_NAME};
+use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::version::{MINIMUM, Version};
+use crate::version::MINIMUM;
 use crate::wheel::Wheel;
-
-/// A nats-server that runs on this machine and is new enough.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Binary {
-    path: PathBuf,
-    version: Version,
-}
-
-impl Binary {
-    /// Checks the file by asking it for its version.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::DoesNotRun`] and [`Error::TooOld`].
-    pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
-        let path = path.into();
-        match Version::of(&path) {
-            Ok(version) if version >= MINIMUM => Ok(Self { path, version }),
-            Ok(found) => Err(Error::TooOld { path, found }),
-            Err(reason) => Err(Error::DoesNotRun { path, reason }),
-        }
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its version.
-    pub fn version(&self) -> &Version {
-        &self.version
-    }
-}
 
 /// Finds a nats-server that is on this machine, and fetches none: see
 /// [`Locator::locate`] with the [environment's settings](Locator::from_env).

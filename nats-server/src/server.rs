@@ -6,10 +6,11 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::binary::Binary;
 use crate::builder::NatsServerBuilder;
 use crate::config::{Ports, render};
 use crate::error::{Error, Result};
-use crate::locate::{Binary, ensure};
+use crate::locate::ensure;
 use crate::ready::{Listening, POLL, Starting};
 use crate::run_dir::RunDir;
 use crate::supervisor::{Process, Signal};
@@ -49,13 +50,28 @@ pub struct NatsServer {
     run: RunDir,
 }
 
+impl NatsServerBuilder {
+    /// Starts the server, and returns when it takes connections (and JetStream
+    /// has recovered its streams).
+    ///
+    /// # Errors
+    ///
+    /// As [`ensure`](crate::ensure) when no server is at hand;
+    /// [`Error::PortInUse`](crate::Error::PortInUse);
+    /// [`Error::DidNotStart`](crate::Error::DidNotStart) with the end of the
+    /// server's log; and [`Error::Io`](crate::Error::Io).
+    pub fn start(self) -> Result<NatsServer> {
+        NatsServer::start(self)
+    }
+}
+
 impl NatsServer {
     /// A server with JetStream on a free port, unless told otherwise.
     pub fn builder() -> NatsServerBuilder {
         NatsServerBuilder::default()
     }
 
-    pub(crate) fn start(options: NatsServerBuilder) -> Result<Self> {
+    fn start(options: NatsServerBuilder) -> Result<Self> {
         let binary = match &options.binary {
             Some(binary) => binary.clone(),
             None => ensure()?,

@@ -14,7 +14,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
-use crate::cache::FILE_NAME;
+use crate::binary::FILE_NAME;
 use crate::error::{Error, Result};
 use crate::pip;
 

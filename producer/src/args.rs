@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use taskq::cli::{ConnectArgs, LogArgs};
 
-use crate::Options;
+use crate::options::{Mix, Options, Pace};
 
 /// The settings of a producer.
 #[derive(Clone, Debug, clap::Args)]
@@ -13,6 +13,39 @@ pub struct Args {
     /// once]
     #[arg(long, env = "TASKQ_COUNT", value_name = "COUNT")]
     pub count: Option<u64>,
+
+    /// Which tasks to send
+    #[arg(
+        long,
+        env = "TASKQ_MIX",
+        value_enum,
+        value_name = "MIX",
+        default_value_t = Mix::Five,
+        requires_if("catalogue", "rate")
+    )]
+    pub mix: Mix,
+
+    /// Send so many a second, whether or not those before have ended, and show what became of each
+    /// type
+    #[arg(
+        long,
+        env = "TASKQ_RATE",
+        value_name = "TASKS",
+        requires = "seconds",
+        conflicts_with_all = ["count", "every"],
+        value_parser = rate
+    )]
+    pub rate: Option<f64>,
+
+    /// For so many seconds
+    #[arg(
+        long,
+        env = "TASKQ_SECONDS",
+        value_name = "SECONDS",
+        requires = "rate",
+        value_parser = clap::value_parser!(u32).range(1..=86_400)
+    )]
+    pub seconds: Option<u32>,
 
     /// Send again and again, this long apart, until SIGTERM or Ctrl-C
     #[arg(
@@ -60,15 +93,32 @@ pub struct Args {
 }
 
 impl Args {
+    /// How many to send in which time, if that is asked for.
+    #[must_use]
+    pub fn pace(&self) -> Option<Pace> {
+        Some(Pace {
+            per_second: self.rate?,
+            length: Duration::from_secs(self.seconds?.into()),
+        })
+    }
+
     /// What to send and how to tell of it.
     #[must_use]
     pub fn options(&self) -> Options {
         Options {
+            mix: self.mix,
             count: self.count,
             wait: !self.no_wait,
             queue: self.queue.clone(),
             timeout: self.timeout,
             json: self.json,
         }
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.01..=100_000.0).contains(&rate) => Ok(rate),
+        _ => Err("it is tasks a second, from 0.01 to 100000".to_owned()),
     }
 }

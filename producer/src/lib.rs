@@ -2,6 +2,9 @@
 //! for what they return, and tells.
 
 mod args;
+mod load;
+mod mix;
+mod options;
 mod report;
 mod sample;
 mod send;
@@ -9,7 +12,8 @@ mod service;
 mod show;
 
 pub use args::Args;
+pub use options::{Mix, Options, Pace};
 pub use report::{Summary, TaskReport};
-pub use send::{Options, run};
+pub use send::run;
 pub use service::serve;
 pub use show::{short, table};

@@ -18,7 +18,9 @@ struct Cli {
 async fn main() -> ExitCode {
     let Cli { args } = Cli::parse();
     args.log.init();
-    match produce(args).await {
+    let done = produce(args).await;
+    taskq::telemetry::end_traces();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("producer: {error}");
@@ -39,7 +41,7 @@ async fn produce(args: Args) -> anyhow::Result<()> {
     if let Some(period) = args.every {
         return serve(&client, &options, period, taskq::cli::stop_signal()).await;
     }
-    let summary = run(&client, &options).await?;
+    let summary = run(&client, &options, args.pace()).await?;
     if !summary.is_good() {
         bail!(
             "{} of {} tasks failed; what each says is above",

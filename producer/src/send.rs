@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt as _, pin_mut};
 use taskq::{Client, TaskHandle};
 
+use crate::load::load;
+use crate::options::{Options, Pace};
 use crate::report::{Summary, TaskReport};
 use crate::sample::Sample;
 use crate::show::Screen;
@@ -16,28 +18,20 @@ const WINDOW: usize = 10_000;
 /// Without a result for so long, somebody may have forgotten the workers.
 const HINT_AFTER: Duration = Duration::from_secs(2);
 
-/// What to send and how to tell of it.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How many tasks, the five in turn; the five once if there is none.
-    pub count: Option<u64>,
-    /// Whether to wait for the results.
-    pub wait: bool,
-    /// The queue to send to.
-    pub queue: String,
-    /// How long to wait for each result.
-    pub timeout: Duration,
-    /// Whether to print JSON.
-    pub json: bool,
-}
-
 /// Sends the tasks, waits for their results, checks each, and prints what
-/// became of them on stdout.
+/// became of them on stdout. With a pace, as many as that says.
 ///
 /// # Errors
-/// When stdout is closed. A task that fails is no error here: the summary
+/// When stdout is closed, or the workers are too slow for the pace. A task that fails is no error here: the summary
 /// counts it.
-pub async fn run(client: &Client, options: &Options) -> anyhow::Result<Summary> {
+pub async fn run(
+    client: &Client,
+    options: &Options,
+    pace: Option<Pace>,
+) -> anyhow::Result<Summary> {
+    if let Some(pace) = pace {
+        return load(client, options, pace).await;
+    }
     let mut screen = Screen::new(options);
     let summary = round(client, options, |report| screen.tell(report)).await?;
     screen.end(&summary)?;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use taskq::Client;
 use tokio::time::MissedTickBehavior;
 
+use crate::options::Options;
 use crate::report::Summary;
-use crate::send::{Options, round};
+use crate::send::round;
 use crate::show::Screen;
 
 /// Sends a round of tasks every `period` until `stop` is ready. A task that

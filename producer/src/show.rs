@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::options::Options;
 use crate::report::{Summary, TaskReport};
-use crate::send::Options;
 
 /// How many failures are told of one by one.
 const MOST_FAILURES: u64 = 5;
@@ -170,7 +170,7 @@ fn line(report: &TaskReport) -> String {
 }
 
 /// `5 of 5 tasks succeeded in 0.02 s: 3 on worker-1, 2 on worker-2`
-fn sentence(summary: &Summary) -> String {
+pub(crate) fn sentence(summary: &Summary) -> String {
     let all = summary.sent.max(summary.succeeded + summary.failed);
     let seconds = summary.seconds;
     if summary.succeeded + summary.failed == 0 {

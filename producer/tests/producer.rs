@@ -153,3 +153,31 @@ async fn as_a_service_it_goes_on_until_it_is_told_to_stop() {
         "{ended:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mix_of_the_catalogue_is_sent_at_a_steady_rate_and_all_of_it_succeeds() {
+    let fixture = Fixture::new(Mode::JetStream);
+    let _worker = fixture.worker().await;
+    let mix = [
+        "--mix",
+        "catalogue",
+        "--rate",
+        "60",
+        "--seconds",
+        "3",
+        "--json",
+    ];
+    let lines = ran(producer(&fixture).args(mix)).await.json();
+    assert_eq!(lines.len(), 181);
+    let last = &lines[180];
+    assert_eq!(last["summary"]["succeeded"], 180, "{last}");
+    let seconds = last["summary"]["seconds"].as_f64().unwrap();
+    assert!(seconds > 2.9, "{seconds}");
+    let kinds = last["by_task"].as_object().unwrap();
+    assert!(kinds.len() > 10, "{kinds:?}");
+    let shown = ran(producer(&fixture).args(["--rate", "50", "--seconds", "1"])).await;
+    assert_eq!(shown.code(), 0, "{shown:?}");
+    assert!(shown.stdout.contains("p99 ms"), "{shown:?}");
+    let refused = ran(producer(&fixture).args(["--mix", "catalogue"])).await;
+    assert_eq!(refused.code(), 2, "{refused:?}");
+}

@@ -7,13 +7,14 @@ use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Ident, Lit, LitStr, Path, Token, parse_quote};
 use taskq_syntax::{
-    Backoff, Priority, SyntaxError, check_queue_name, check_task_name, nearest, parse_duration,
+    Backoff, Cadence, Misfire, Overlap, Priority, Rate, SyntaxError, check_queue_name,
+    check_task_name, nearest, parse_duration, time_zone,
 };
 
 use crate::diag::Errors;
 
 /// Every option, with an example that is right.
-const OPTIONS: [(&str, &str); 13] = [
+const OPTIONS: [(&str, &str); 25] = [
     ("name", r#"name = "mail.send""#),
     ("queue", r#"queue = "email""#),
     ("retries", "retries = 5"),
@@ -24,13 +25,37 @@ const OPTIONS: [(&str, &str); 13] = [
     ("priority", r#"priority = "high""#),
     ("unique", r#"unique` or `unique = "1h""#),
     ("ttl", r#"ttl = "1h""#),
+    ("schedule", r#"schedule = "0 9 * * MON-FRI""#),
+    ("tz", r#"tz = "Europe/Berlin""#),
+    ("overlap", r#"overlap = "skip""#),
+    ("misfire", r#"misfire = "all(10m)""#),
+    ("misfire_after", r#"misfire_after = "5m""#),
+    ("jitter", r#"jitter = "30s""#),
+    ("concurrency", "concurrency = 2"),
+    ("rate", r#"rate = "10/s""#),
+    ("burst", "burst = 5"),
+    ("per", r#"per = "customer_id""#),
+    ("weight", "weight = 3"),
+    ("sensitive", "sensitive"),
     ("discover", "discover = false"),
     ("implements", "implements = contracts::resize"),
     ("crate", "crate = my_crate::taskq"),
 ];
 
 /// The options about the body: the other side of a contract has none.
-const WORKERS_OWN: [&str; 2] = ["retry_if", "discover"];
+const WORKERS_OWN: [&str; 8] = [
+    "retry_if",
+    "schedule",
+    "tz",
+    "overlap",
+    "misfire",
+    "misfire_after",
+    "jitter",
+    "discover",
+];
+
+/// The options that say more of a schedule.
+const OF_A_SCHEDULE: [&str; 5] = ["tz", "overlap", "misfire", "misfire_after", "jitter"];
 
 /// What the options say. An option that was refused counts as not given, so that one
 /// bad option does not hide the rest of the task.
@@ -47,6 +72,20 @@ pub(crate) struct Options {
     pub(crate) priority: Option<Priority>,
     pub(crate) unique: Option<Unique>,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) schedule: Option<Cadence>,
+    pub(crate) tz: Option<String>,
+    pub(crate) overlap: Option<Overlap>,
+    pub(crate) misfire: Option<Misfire>,
+    pub(crate) misfire_after: Option<Duration>,
+    pub(crate) jitter: Option<Duration>,
+    pub(crate) concurrency: Option<u32>,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) burst: Option<u32>,
+    /// The argument that is the key of a call.
+    pub(crate) per: Option<LitStr>,
+    pub(crate) weight: Option<u32>,
+    /// Whether nobody is to see what it is called with and what it returns.
+    pub(crate) sensitive: bool,
     /// Whether workers find the task by themselves.
     pub(crate) discover: bool,
     /// The contract that this task is the body of.
@@ -83,6 +122,18 @@ impl Options {
             priority: None,
             unique: None,
             ttl: None,
+            schedule: None,
+            tz: None,
+            overlap: None,
+            misfire: None,
+            misfire_after: None,
+            jitter: None,
+            concurrency: None,
+            rate: None,
+            burst: None,
+            per: None,
+            weight: None,
+            sensitive: false,
             discover: true,
             implements: None,
             krate: parse_quote!(::taskq),
@@ -106,7 +157,62 @@ impl Options {
             options.set(&written, errors);
         }
         options.divide(&seen, contract, errors);
+        options.check_schedule(&seen, errors);
+        if let Some(burst) = seen.iter().find(|name| *name == "burst")
+            && !seen.iter().any(|name| name == "rate")
+        {
+            errors.at(
+                burst,
+                "option `burst` says how many may start at once within a rate, and there is none; \
+                 add for example `rate = \"10/s\"`, or remove it",
+            );
+        }
         options
+    }
+
+    /// Refuses what is said of a schedule that is none, or not of this kind.
+    fn check_schedule(&self, seen: &[Ident], errors: &mut Errors) {
+        let is_scheduled = seen.iter().any(|name| name == "schedule");
+        for name in seen {
+            if !is_scheduled && OF_A_SCHEDULE.iter().any(|of| name == of) {
+                errors.at(
+                    name,
+                    format!(
+                        "option `{name}` says more of a schedule, and there is none; add for \
+                         example `{}`, or remove `{name}`",
+                        example("schedule")
+                    ),
+                );
+            }
+            if name == "tz" && matches!(self.schedule, Some(Cadence::Every(_))) {
+                errors.at(
+                    name,
+                    "only a cron pattern has a time zone, and an interval is as long everywhere; \
+                     remove `tz`",
+                );
+            }
+        }
+    }
+
+    /// Refuses a key that is no argument.
+    pub(crate) fn check_key(&self, arguments: &[&str], errors: &mut Errors) {
+        let Some(per) = &self.per else { return };
+        let name = per.value();
+        if arguments.contains(&name.as_str()) {
+            return;
+        }
+        let mend = match (nearest(&name, arguments.iter().copied()), arguments) {
+            (Some(argument), _) => format!("did you mean `{argument}`?"),
+            (None, []) => "it has none; remove `per`, or add the argument".to_owned(),
+            (None, all) => {
+                let all: Vec<String> = all.iter().map(|it| format!("`{it}`")).collect();
+                format!("it has {}", all.join(", "))
+            }
+        };
+        errors.at(
+            per,
+            format!("option `per` names an argument of the task, and `{name}` is none; {mend}"),
+        );
     }
 
     /// Refuses what the other side of a contract has to say.
@@ -165,6 +271,35 @@ impl Options {
                 }
             }
             "ttl" => self.ttl = written.text(errors, parse_duration),
+            "schedule" => self.schedule = written.text(errors, str::parse),
+            "tz" => {
+                let zone = |name: &str| time_zone(name).map(|_| name.to_owned());
+                self.tz = written.text(errors, zone);
+            }
+            "overlap" => self.overlap = written.text(errors, str::parse),
+            "misfire" => self.misfire = written.text(errors, str::parse),
+            "misfire_after" => self.misfire_after = written.text(errors, parse_duration),
+            "jitter" => self.jitter = written.text(errors, parse_duration),
+            "concurrency" => self.concurrency = written.count(errors),
+            "rate" => self.rate = written.text(errors, str::parse),
+            "burst" => self.burst = written.count(errors),
+            "per" => {
+                self.per = match written.literal(errors, "the name of an argument, as a text") {
+                    Some(Lit::Str(name)) => Some(name),
+                    Some(other) => {
+                        written.refuse(errors, other, "the name of an argument, as a text");
+                        None
+                    }
+                    None => None,
+                }
+            }
+            "weight" => self.weight = written.count(errors),
+            "sensitive" => {
+                self.sensitive = match written.value {
+                    None => true,
+                    Some(_) => written.truth(errors).unwrap_or(false),
+                }
+            }
             "discover" => self.discover = written.truth(errors).unwrap_or(true),
             "implements" => self.implements = written.path(errors, "a path"),
             "crate" => {
@@ -276,6 +411,23 @@ impl Written {
             );
         }
         number
+    }
+
+    /// The value as a whole number above 0.
+    fn count(&self, errors: &mut Errors) -> Option<u32> {
+        let count = self.number(errors)?;
+        if count == 0 {
+            let name = self.name.to_string();
+            errors.at(
+                &self.value,
+                format!(
+                    "option `{name}` is 1 or more; write for example `{}`, or remove it",
+                    example(&name)
+                ),
+            );
+            return None;
+        }
+        Some(count)
     }
 
     /// The value as `true` or `false`.

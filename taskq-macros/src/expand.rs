@@ -11,6 +11,7 @@
 mod contract;
 mod options;
 mod registration;
+mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,25 @@ pub(crate) fn task(options: TokenStream, tokens: &TokenStream) -> TokenStream {
     let shape = Shape::analyse(&mut item, &mut errors);
     let shape_is_good = errors.is_empty();
     let options = Options::parse(options, item.body.is_none(), &mut errors);
+    if options.schedule.is_some() {
+        for Payload { ident, ty, .. } in shape.payload() {
+            errors.at(
+                ty,
+                format!(
+                    "a task with a schedule takes no arguments, since nobody is there to give \
+                     them; let the worker supply `{ident}` (`State<..>`, `Context`, `#[inject]`), \
+                     or remove `schedule` and set one with arguments: `client.schedule(\"..\", \
+                     {}::call(..))`",
+                    shape.name
+                ),
+            );
+        }
+    }
+    if shape_is_good {
+        let arguments: Vec<&str> = shape.payload().map(|it| it.wire.as_str()).collect();
+        options.check_key(&arguments, &mut errors);
+        check_sensitive(&shape, &options, &mut errors);
+    }
 
     // A contract has no body, and a method is part of something that is not seen here.
     let function = (item.body.is_some() || item.is_method()).then_some(&item);
@@ -50,6 +70,36 @@ pub(crate) fn task(options: TokenStream, tokens: &TokenStream) -> TokenStream {
         function.map(|_| quote!(#[allow(clippy::needless_pass_by_value, clippy::unused_async)]));
     let errors = errors.into_tokens();
     quote! { #errors #allow #function #marker #block }
+}
+
+/// Refuses what would be hidden and is not this task's to hide, or is seen elsewhere.
+fn check_sensitive(shape: &Shape, options: &Options, errors: &mut Errors) {
+    for Payload {
+        sensitive, wire, ..
+    } in shape.payload()
+    {
+        let Some(sensitive) = sensitive else { continue };
+        if let Some(contract) = &options.implements {
+            let contract = crate::text::of(contract);
+            errors.at(
+                sensitive,
+                format!(
+                    "what is hidden belongs to the contract, so that producers and workers agree \
+                     on it; remove it here and set it on `{contract}`"
+                ),
+            );
+        }
+        if options.per.as_ref().is_some_and(|per| per.value() == *wire) {
+            errors.at(
+                sensitive,
+                format!(
+                    "whoever looks at a queue sees the keys that its tasks wait by, so the key \
+                     `{wire}` cannot be hidden; name another argument in `per`, or remove \
+                     `#[sensitive]`"
+                ),
+            );
+        }
+    }
 }
 
 /// The uninhabited type with the function's name. Functions and types have separate
@@ -139,7 +189,7 @@ impl<'a> Expansion<'a> {
             )]
             const _: () = {
                 use #krate::__private as #private;
-                use #private::PlainReturn as _;
+                use #private::{AnySchema as _, PlainReturn as _};
 
                 // The inherent constant of a `Result` wins over the trait's, which any
                 // type has: so it is told by the type, under any name.
@@ -171,7 +221,8 @@ impl<'a> Expansion<'a> {
         });
         let options = self
             .of_contract("OPTIONS")
-            .unwrap_or_else(|| options::write(self.options, private));
+            .unwrap_or_else(|| options::write(self.options, self.shape, private));
+        let schema = self.of_contract("SCHEMA").unwrap_or_else(|| self.schema());
         let registration = self.item.body.as_ref().map(|_| {
             quote! {
                 const REGISTRATION: ::core::option::Option<&'static #private::Registration> =
@@ -188,6 +239,7 @@ impl<'a> Expansion<'a> {
                 const NAME: &'static ::core::primitive::str = #name;
                 const PARAMS: &'static [&'static ::core::primitive::str] = #params;
                 const OPTIONS: #private::TaskOptions = #options;
+                const SCHEMA: #private::TaskSchema = #schema;
                 #registration
                 #args
                 type Output = #output;

@@ -42,6 +42,7 @@ use proc_macro::TokenStream;
 /// | `priority = "high"` | `low`, `normal`, `high`, `critical` | `normal` |
 /// | `unique`, `unique = "1h"` | an equal call is the same task: until done, or for a time | not unique |
 /// | `ttl = "1h"` | how long the outcome is kept | as the broker keeps outcomes |
+/// | `sensitive` | arguments, result and errors are hidden from who does not ask for them; `#[sensitive]` on a parameter hides that one | `false` |
 /// | `discover = false` | only a worker that names the task has it: `.task::<send_email>()` | `true` |
 /// | `implements = contracts::resize` | this is the body of a contract, see below | |
 /// | `crate = my_crate::taskq` | where the library is, for a crate that re-exports it | `::taskq` |

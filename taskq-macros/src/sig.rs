@@ -93,10 +93,15 @@ pub(crate) struct Payload {
     pub(crate) ty: Type,
     /// Whether the type is written `String`, so that `call` can take `&str` for it.
     pub(crate) is_string: bool,
+    /// What its documentation says.
+    pub(crate) doc: String,
+    /// The `#[sensitive]`, if nobody is to see its value.
+    pub(crate) sensitive: Option<TokenStream>,
 }
 
 impl Shape {
-    /// Analyses the signature, and takes the `#[inject]`s off it. Every reason why it
+    /// Analyses the signature, and takes off it what only this macro understands: the
+    /// `#[inject]`s, the `#[sensitive]`s and the documentation of arguments. Every reason why it
     /// cannot be a task's goes to `errors`; the shape is of use only if there is none.
     pub(crate) fn analyse(item: &mut Item, errors: &mut Errors) -> Self {
         let contract = item.body.is_none();
@@ -142,7 +147,15 @@ impl Shape {
 
 impl Param {
     fn analyse(input: &mut PatType, contract: bool, errors: &mut Errors) -> Option<Self> {
-        let marked = take_inject(&mut input.attrs, errors);
+        let inject = take(&mut input.attrs, "inject");
+        let sensitive = take(&mut input.attrs, "sensitive");
+        let doc = take(&mut input.attrs, "doc");
+        without_more(
+            &inject,
+            "the worker finds the value by the parameter's type",
+            errors,
+        );
+        without_more(&sensitive, "the whole value is hidden", errors);
         if let Some(cfg) = input.attrs.iter().find(|attr| is_cfg(attr)) {
             errors.at(
                 cfg,
@@ -152,7 +165,7 @@ impl Param {
             );
             return None;
         }
-        if marked || is_injected(&input.ty) {
+        if !inject.is_empty() || is_injected(&input.ty) {
             // Its pattern may be any: the worker supplies it by its type, not by name.
             if contract {
                 errors.at(
@@ -162,6 +175,13 @@ impl Param {
                          where the contract is implemented",
                         text::of(&input.ty)
                     ),
+                );
+            }
+            if let Some(sensitive) = sensitive.first() {
+                errors.at(
+                    sensitive,
+                    "what the worker supplies is not sent, so there is nothing to hide; remove \
+                     `#[sensitive]`",
                 );
             }
             refuse::injected(&input.ty, errors);
@@ -174,6 +194,8 @@ impl Param {
             is_string: is_string(&input.ty),
             ident,
             ty: (*input.ty).clone(),
+            doc: text::paragraphs(&doc),
+            sensitive: sensitive.first().map(ToTokens::to_token_stream),
         }))
     }
 }
@@ -203,21 +225,24 @@ fn argument_name(pat: &Pat, ty: &Type, errors: &mut Errors) -> Option<Ident> {
     None
 }
 
-/// Removes the `#[inject]`s and tells whether there was one.
-fn take_inject(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> bool {
-    let before = attrs.len();
-    attrs.retain(|attr| {
-        let inject = attr.path().is_ident("inject");
-        if inject && !matches!(attr.meta, Meta::Path(_)) {
+/// Removes the attributes of a name, and gives them.
+fn take(attrs: &mut Vec<Attribute>, name: &str) -> Vec<Attribute> {
+    attrs
+        .extract_if(.., |attr| attr.path().is_ident(name))
+        .collect()
+}
+
+/// Refuses what is said in an attribute that says it all by its name.
+fn without_more(attrs: &[Attribute], why: &str, errors: &mut Errors) {
+    for attr in attrs {
+        if !matches!(attr.meta, Meta::Path(_)) {
+            let name = text::of(attr.path());
             errors.at(
                 attr,
-                "`#[inject]` takes nothing: the worker finds the value by the \
-                             parameter's type; write `#[inject]`",
+                format!("`#[{name}]` takes nothing: {why}; write `#[{name}]`"),
             );
         }
-        !inject
-    });
-    attrs.len() < before
+    }
 }
 
 pub(crate) fn is_cfg(attr: &Attribute) -> bool {

@@ -73,20 +73,30 @@ fn space_after_word(text: &mut String) {
 
 /// The first paragraph of the documentation, on one line.
 pub(crate) fn first_paragraph(attrs: &[Attribute]) -> String {
+    let mut all = paragraphs(attrs);
+    all.truncate(all.find("\n\n").unwrap_or(all.len()));
+    all
+}
+
+/// The documentation: each paragraph on one line, an empty one between two.
+pub(crate) fn paragraphs(attrs: &[Attribute]) -> String {
     let docs = attrs
         .iter()
         .filter_map(doc_text)
         .collect::<Vec<_>>()
         .join("\n");
-    let mut paragraph: Vec<&str> = Vec::new();
+    let mut text = String::new();
+    let mut apart = "";
     for line in docs.lines().map(str::trim) {
-        match line.is_empty() {
-            true if paragraph.is_empty() => {}
-            true => break,
-            false => paragraph.push(line),
+        if line.is_empty() {
+            apart = if text.is_empty() { "" } else { "\n\n" };
+            continue;
         }
+        text.push_str(apart);
+        text.push_str(line);
+        apart = " ";
     }
-    paragraph.join(" ")
+    text
 }
 
 /// The text of a `#[doc = ".."]`, which a `///` line is too.
@@ -147,6 +157,7 @@ mod tests {
             fn send() {}
         };
         assert_eq!(first_paragraph(&function.attrs), "Sends one e-mail.");
+        assert_eq!(paragraphs(&function.attrs), "Sends one e-mail.\n\nSlowly.");
         assert_eq!(first_paragraph(&[]), "");
     }
 }

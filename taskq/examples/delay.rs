@@ -1,9 +1,11 @@
-//! Not now: after a while, or at a time.
+//! Not now: after a while, or at a time; and at another time after all.
 //!
 //! `cargo run --example delay`
 
 use std::time::{Duration, Instant, SystemTime};
 
+use futures::TryStreamExt as _;
+use taskq::admin::{self, DelayedFilter};
 use taskq::prelude::*;
 
 #[task]
@@ -32,6 +34,19 @@ async fn show(client: &Client) -> taskq::Result<()> {
         let waited = started.since(outcome.enqueued_at);
         println!("started no sooner than asked: {}", waited >= 1.second());
     }
+    println!("how late is on record: {}", outcome.lateness().is_some());
+
+    // What is put off can be listed, moved, and started now.
+    let call = remind::call("the plane").delay(2.hours());
+    let plane = call.enqueue(client).await?;
+    let later = client.server_time().await.plus(3.hours());
+    println!("moved: {:?}", plane.reschedule(later).await?);
+    let delayed = admin::delayed(client, DelayedFilter::default()).await?;
+    let delayed: Vec<_> = delayed.try_collect().await?;
+    println!("put off: {} of {}", delayed.len(), delayed[0].task);
+    println!("started now: {:?}", plane.run_now().await?);
+    println!("{}", plane.result().await?);
+    println!("once more: {:?}", plane.run_now().await?);
     Ok(())
 }
 

@@ -38,6 +38,9 @@ pub enum ErrorKind {
     Unavailable,
     /// There is no trace of what was named.
     NotFound,
+    /// It was there, and is not kept any more: the message of a task that has
+    /// ended.
+    Gone,
     /// Nothing arrived within the time that the caller set.
     Timeout,
     /// Core mode only: no worker listens on the queue.
@@ -47,6 +50,8 @@ pub enum ErrorKind {
     /// Another call of the same uniqueness is a task already, and the sender
     /// asked to be refused then.
     Duplicate,
+    /// What was to be changed has been changed by another since it was read.
+    Conflict,
     /// The message is larger than the broker takes.
     TooLarge,
     /// A name, an option or an argument that cannot be sent.

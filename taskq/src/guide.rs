@@ -4,6 +4,7 @@
 // definitions of a reference the first counts.
 
 #[doc = "[client.md]: crate::guide::client"]
+#[doc = "[schedules.md]: crate::guide::schedules"]
 #[doc = "[worker.md]: crate::guide::worker"]
 #[doc = ""]
 #[doc = include_str!("../../docs/tasks.md")]
@@ -15,10 +16,30 @@ pub mod tasks {}
 pub mod client {}
 
 #[doc = "[client.md]: crate::guide::client"]
+#[doc = "[metrics.md]: crate::guide::metrics"]
 #[doc = "[tasks.md]: crate::guide::tasks"]
 #[doc = ""]
 #[doc = include_str!("../../docs/worker.md")]
 pub mod worker {}
 
+#[doc = "[security.md]: crate::guide::security"]
+#[doc = ""]
+#[doc = include_str!("../../docs/schedules.md")]
+pub mod schedules {}
+
+#[doc = include_str!("../../docs/queues.md")]
+pub mod queues {}
+
 #[doc = include_str!("../../docs/security.md")]
 pub mod security {}
+
+#[doc = "[metrics.md]: crate::guide::metrics"]
+#[doc = "[worker.md]: crate::guide::worker"]
+#[doc = ""]
+#[doc = include_str!("../../docs/observability.md")]
+pub mod observability {}
+
+#[doc = "[observability.md]: crate::guide::observability"]
+#[doc = ""]
+#[doc = include_str!("../../docs/metrics.md")]
+pub mod metrics {}

@@ -42,14 +42,20 @@
 //! - [`admin`] is for operators.
 //!
 //! The [guides](guide) are the longer texts: [writing tasks](guide::tasks),
-//! [sending and waiting](guide::client), [running workers](guide::worker).
+//! [sending and waiting](guide::client), [running workers](guide::worker),
+//! [schedules](guide::schedules).
 //!
 //! # Features
 //!
 //! - `worker` (default): the consuming side. A producer does without it:
 //!   `default-features = false`.
+//! - `schema` (with `worker`): tasks tell the JSON Schema of their arguments and
+//!   result ([`TaskSchema`]).
+//! - `check`: `admin::ArgumentCheck`, which checks calls against what workers tell
+//!   of a task.
 //! - `cli`: `taskq::cli`, the flags, environment variables and logging of
 //!   a program with a command line.
+//! - `otlp`: traces of what is sent and run, see [`telemetry`].
 
 // A producer's build has the whole transports, of which it uses one half.
 #![cfg_attr(not(feature = "worker"), allow(dead_code))]
@@ -59,8 +65,8 @@ mod client;
 mod error;
 mod failure;
 mod message;
-#[cfg(feature = "worker")]
 mod policy;
+mod schedule;
 #[cfg(all(test, feature = "worker"))]
 mod simulation;
 mod task;
@@ -74,27 +80,39 @@ pub mod cli;
 // Text only, so a program has no use for it.
 #[cfg(all(any(doc, doctest), feature = "worker"))]
 pub mod guide;
+pub mod telemetry;
 
 pub use broker::{Mode, QueueDepth, Status};
 pub use client::{
-    Cancel, Cancellation, Client, ClientBuilder, Enqueue, EnqueueHook, Progress, TaskHandle,
+    Cancel, Cancellation, Client, ClientBuilder, Enqueue, EnqueueHook, Progress, Rescheduled,
+    TaskHandle,
 };
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use failure::{Failure, FailureKind};
 pub use message::{
     Arguments, CancelRequest, Crash, DeadLetter, DeadReason, Event, EventKind, FailedAttempt,
-    Label, LabelType, Labels, Outcome, State as OutcomeState, TaskId, TaskMessage,
+    Hidden, Label, LabelType, Labels, Outcome, Paused, QueueSettings, State as OutcomeState,
+    TaskId, TaskMessage, TaskSettings,
 };
+pub use schedule::{NewSchedule, Schedule, ScheduleSource};
+/// The crate by which types tell what they look like: derive its `JsonSchema`
+/// with `#[schemars(crate = "taskq::schemars")]`.
+#[cfg(feature = "schema")]
+pub use schemars;
 pub use task::{
-    Call, Context, Inject, Invocation, OnConflict, Param, Registration, Returns, State, StateNeed,
-    Task, TaskError, TaskOptions, Unique, Untyped,
+    Call, Context, Declaration, Inject, Invocation, OnConflict, Param, ParamSchema, Registration,
+    Returns, Sensitivity, State, StateNeed, Task, TaskError, TaskOptions, TaskSchema, Unique,
+    Untyped, ValueSchema,
 };
 pub use taskq_macros::task;
-pub use taskq_syntax::{Backoff, BackoffKind, Priority, format_duration, parse_duration};
+pub use taskq_syntax::{
+    Backoff, BackoffKind, Misfire, Overlap, Priority, Rate, format_duration, parse_duration,
+};
 pub use time::{Lengths, Timestamp};
 #[cfg(feature = "worker")]
 pub use worker::{
-    Execution, TaskService, TaskValue, Worker, WorkerBuilder, WorkerState, WorkerStats,
+    Execution, Lateness, QueueWeight, TaskService, TaskValue, Worker, WorkerBuilder, WorkerState,
+    WorkerStats,
 };
 
 /// What most programs name: `use taskq::prelude::*;`.
@@ -112,14 +130,15 @@ pub mod __private {
 
     #[cfg(feature = "worker")]
     pub use inventory;
-    pub use taskq_syntax::{Backoff, Priority};
+    pub use taskq_syntax::{Backoff, Misfire, Overlap, Priority};
 
     pub use crate::client::{Client, Enqueue};
     pub use crate::error::Error;
     pub use crate::message::Arguments;
     pub use crate::task::{
-        Argument, Bound, Call, Declared, Finish, Inject, Invocation, Job, Param, PlainReturn,
-        Registration, ReturnProbe, StateNeed, Task, TaskError, TaskOptions, TaskReturn, Unique,
+        AnySchema, Argument, Bound, Call, Declaration, Declared, Finish, Inject, Invocation, Job,
+        Param, ParamSchema, PlainReturn, Registration, ReturnProbe, SchemaProbe, StateNeed, Task,
+        TaskError, TaskOptions, TaskReturn, TaskSchema, Unique,
     };
 }
 

@@ -9,7 +9,14 @@ use std::process::{Command, Output};
 use taskq_nats_server::NatsServer;
 
 /// Each example, and what it must print.
-const EXAMPLES: [(&str, &[&str]); 14] = [
+const EXAMPLES: [(&str, &[&str]); 22] = [
+    (
+        "batch",
+        &[
+            "the first row is in a batch of 100\nthe last row is in a batch of 50",
+            "250 rows in 3 batches",
+        ],
+    ),
     (
         "blocking",
         &[
@@ -41,6 +48,13 @@ const EXAMPLES: [(&str, &[&str]); 14] = [
         ],
     ),
     (
+        "checkpoint",
+        &[
+            "attempt 1 begins with file 0\n  copying a\n  copying b\nattempt 2 begins with file 2",
+            "5 files in 3 attempts",
+        ],
+    ),
+    (
         "contract",
         &[
             "resize(url: String, width: u32) -> Result<String, TaskError>",
@@ -67,16 +81,45 @@ const EXAMPLES: [(&str, &[&str]); 14] = [
         ],
     ),
     (
+        "debounce",
+        &[
+            "one task for all: true\nindexed: books at revision 20",
+            "calls that it stands for: \"20\"",
+            "another: true\nindexed: books at revision 21",
+        ],
+    ),
+    (
         "delay",
         &[
             ": scheduled",
             "all reminded: true",
             "no sooner than asked: true",
+            "how late is on record: true",
+            "moved: Moved\nput off: 1 of remind\nstarted now: Moved\n",
+            "the plane\nonce more: TooLate(Done(Succeeded))",
+        ],
+    ),
+    (
+        "explain",
+        &[
+            "runs: running on ",
+            "later: scheduled for ",
+            "again: retry at ",
+            "attempt 1 failed: the bank is closed",
+            "done: it ended: succeeded at ",
         ],
     ),
     (
         "hello",
         &["it returned \"HELLO\"", "called here: \"HELLO\""],
+    ),
+    (
+        "keys",
+        &[
+            "ada's ran 2 at once",
+            "six pages took half a second: true",
+            "500 sent before, most of them later: true",
+        ],
     ),
     ("middleware", &["it went well: true", "Ada of acme"]),
     (
@@ -88,12 +131,41 @@ const EXAMPLES: [(&str, &[&str]); 14] = [
         ],
     ),
     (
+        "queues",
+        &[
+            "10 wait\nfull: true",
+            "backlog cap, 10 messages,",
+            "all sent, 2 at a time",
+        ],
+    ),
+    (
         "retries",
         &[
             "http://a, at attempt 3",
             "sent to ada@example.com at attempt 2",
             "failed after 1 attempt",
             "there is no address",
+        ],
+    ),
+    (
+        "schedule",
+        &[
+            "tick for 20",
+            "whole seconds apart: true",
+            "2028-02-29 08:00:00 CET",
+            "2032-02-29 08:00:00 CET",
+            "do not forget: the tea",
+            "tick: Every second, UTC, paused by ada",
+        ],
+    ),
+    (
+        "schema",
+        &[
+            "\"description\": \"The number of the order.\"",
+            "it returns \"string\"",
+            "the bank refuses 500 cents of 4 digits: ",
+            "\"card\":\"(hidden: the task is sensitive)\"",
+            "\"cents\":500",
         ],
     ),
     (

@@ -12,8 +12,8 @@ use crate::notes::{Reader, What, micros};
 use crate::plan::{Fault, has_proxy};
 use crate::proxy::{Direction, Proxy};
 use crate::recovery::Other;
-use crate::run::Shared;
 use crate::servers::Servers;
+use crate::shared::Shared;
 use crate::usage::memory;
 use crate::worker::{Process, Signal, Start, notes_path};
 

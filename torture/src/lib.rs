@@ -18,6 +18,7 @@ mod records;
 mod recovery;
 mod run;
 mod servers;
+mod shared;
 mod tasks;
 mod usage;
 mod verdict;

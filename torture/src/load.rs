@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::ledger::{KEY, name};
 use crate::notes::NUMBER;
-use crate::run::Shared;
+use crate::shared::Shared;
 use crate::tasks::{self, BULK, Kind};
 
 /// No more is sent while so many tasks have not ended.

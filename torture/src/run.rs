@@ -1,7 +1,7 @@
 //! A run from its start to its verdict.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use crate::args::Args;
 use crate::field::Field;
-use crate::ledger::Ledger;
 use crate::load::Load;
 use crate::plan::{self, Planned, Setting};
 use crate::records::{self, Seen};
-use crate::recovery::{self, Recovery};
+use crate::recovery;
+use crate::shared::Shared;
 use crate::verdict::{Backlog, Memory, Verdict};
 
 /// How long the workers may take to be there.
@@ -30,23 +30,6 @@ const LOOK: Duration = Duration::from_millis(200);
 const WARM: Duration = Duration::from_secs(10);
 /// How long reading everything at the end may be tried.
 const READ_ALL: Duration = Duration::from_secs(300);
-
-/// What the parts of a run know together.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    ledger: Mutex<Ledger>,
-    recovery: Mutex<Recovery>,
-}
-
-impl Shared {
-    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn recovery(&self) -> MutexGuard<'_, Recovery> {
-        self.recovery.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Ends a task with this value.
 struct Background(JoinHandle<()>);

@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
+use taskq::QueueWeight;
 use taskq::cli::{ConnectArgs, LogArgs};
 
 /// The settings of a worker.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Queues to serve, separated by commas
+    /// Queues to serve, separated by commas; with weights, such as default:3,email:1, those with a
+    /// backlog share the worker by them
     #[arg(
         long,
         env = "TASKQ_QUEUES",
         value_name = "NAMES",
         value_delimiter = ',',
+        // By itself clap would take the whole text for a name.
+        value_parser = str::parse::<QueueWeight>,
         default_value = "default"
     )]
-    pub queues: Vec<String>,
+    pub queues: Vec<QueueWeight>,
 
     /// How many attempts run at once
     #[arg(
@@ -71,6 +75,15 @@ pub struct Args {
     )]
     pub cancel_grace: Duration,
 
+    /// Up to how many bytes of a task's arguments its record keeps, to find it by; 0 keeps none
+    #[arg(
+        long,
+        env = "TASKQ_KEEP_ARGS",
+        value_name = "BYTES",
+        default_value_t = 1024
+    )]
+    pub keep_args: usize,
+
     /// Address for /healthz, /readyz and /metrics, such as 127.0.0.1:9090 [default: off]
     #[arg(long, env = "TASKQ_HTTP", value_name = "HOST:PORT")]
     pub http: Option<String>,
@@ -82,4 +95,24 @@ pub struct Args {
     /// What to log.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: super::Args,
+    }
+
+    #[test]
+    fn queues_are_read_with_their_weights() {
+        let cli = Cli::try_parse_from(["worker", "--queues", "default:3,email:1,bulk"]);
+        let queues = cli.map(|cli| cli.args.queues);
+        let expected = [("default", 3).into(), ("email", 1).into(), "bulk".into()];
+        assert_eq!(queues.ok().as_deref(), Some(&expected[..]));
+        assert!(Cli::try_parse_from(["worker", "--queues", "default:x"]).is_err());
+    }
 }

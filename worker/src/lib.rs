@@ -77,8 +77,9 @@ async fn start(args: Args) -> anyhow::Result<(Worker, Option<http::Server>)> {
         .results(false)
         .connect()
         .await?;
-    let worker = build(args, client)?;
-    status.set(worker.stats());
+    let worker = build(args, client.clone())?;
+    client.know_tasks(worker.tasks().iter().map(|task| task.name));
+    status.set(worker.stats(), client);
     Ok((worker, http))
 }
 
@@ -89,7 +90,8 @@ fn build(args: Args, client: Client) -> taskq::Result<Worker> {
         .lease(args.lease)
         .grace(args.grace)
         .max_crashes(args.max_crashes)
-        .cancel_grace(args.cancel_grace);
+        .cancel_grace(args.cancel_grace)
+        .keep_arguments(args.keep_args);
     if let Some(name) = args.name {
         builder = builder.name(name);
     }

@@ -27,12 +27,13 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        Some(Command::Healthcheck(args)) => taskq_worker::healthcheck(&args),
+        Some(Command::Healthcheck(args)) => taskq_worker::healthcheck(&args).map_err(Into::into),
         None => {
             cli.args.log.init();
             taskq_worker::run(cli.args)
         }
     };
+    taskq::telemetry::end_traces();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

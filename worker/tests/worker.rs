@@ -56,7 +56,7 @@ fn told_to_stop_it_exits_0() {
     let server = NatsServer::builder().start().unwrap();
     for signal in ["TERM", "INT"] {
         let worker = Program::start(&mut worker_of(server.url()));
-        let _ = worker.stderr_line("worker started with 5 tasks");
+        let _ = worker.stderr_line("worker started with 25 tasks");
         let _ = worker.stderr_line("task repeat_string(text: String, times: u32)");
         worker.signal(signal);
         let ended = worker.end();
@@ -97,11 +97,27 @@ async fn it_tells_over_http_that_it_is_ready_and_what_it_did() {
     assert_eq!(get(&address, "/readyz").0, "200");
     let (status, metrics) = get(&address, "/metrics");
     assert_eq!(status, "200");
+    assert!(metrics.contains("\ntaskq_worker_ready 1\n"), "{metrics}");
+    for line in [
+        "taskq_attempts_started_total{task=\"to_uppercase\"} 1",
+        "taskq_tasks_ended_total{task=\"to_uppercase\",outcome=\"succeeded\"} 1",
+        "taskq_tasks_ended_total{task=\"to_uppercase\",outcome=\"failed\"} 0",
+        "taskq_task_wait_seconds_count{task=\"to_uppercase\"} 1",
+        "taskq_task_run_seconds_bucket{task=\"to_uppercase\",le=\"+Inf\"} 1",
+        "taskq_worker_slots 64",
+        "taskq_worker_slots_used 0",
+        "taskq_nats_connected 1",
+    ] {
+        assert!(
+            metrics.contains(&format!("\n{line}\n")),
+            "{line}: {metrics}"
+        );
+    }
+    #[cfg(target_os = "linux")]
     assert!(
-        metrics.contains("\ntaskq_tasks_succeeded_total 1\n"),
+        metrics.contains("\nprocess_resident_memory_bytes "),
         "{metrics}"
     );
-    assert!(metrics.contains("\ntaskq_worker_ready 1\n"), "{metrics}");
 
     let healthy = run(worker_healthcheck(&address).env("TASKQ_HTTP", &address));
     assert_eq!(healthy.code(), 0, "{healthy:?}");

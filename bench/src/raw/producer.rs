@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::wire::{NAME_LENGTH, Outcome, Task, text};
 use super::{WINDOW, WORK_SUBJECT, done_subject};
-use crate::args::Load;
-use crate::contender;
+use crate::options::Load;
+use crate::side;
 
 /// Who waits for which outcome.
 type Waiting = Arc<Mutex<HashMap<Uuid, oneshot::Sender<()>>>>;
@@ -32,7 +32,7 @@ pub(crate) struct Producer {
     waiting: Waiting,
 }
 
-impl contender::Producer for Producer {
+impl side::Producer for Producer {
     async fn connect(url: &str, load: Load) -> Result<Self> {
         let client = async_nats::connect(url).await?;
         let name = Uuid::new_v4().simple().to_string()[..NAME_LENGTH].to_owned();

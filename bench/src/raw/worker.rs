@@ -15,8 +15,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::wire::{Outcome, Task, now};
 use super::{BATCH, CONSUMER, WINDOW, WORK_STREAM, done_subject};
-use crate::args::Load;
-use crate::contender;
+use crate::options::Load;
+use crate::side;
 
 /// How many ended tasks the finisher takes up at a time.
 const ENDED_AT_ONCE: usize = 256;
@@ -36,7 +36,7 @@ struct Ended {
     acker: Acker,
 }
 
-impl contender::Worker for Worker {
+impl side::Worker for Worker {
     async fn connect(url: &str, load: Load) -> Result<Self> {
         let client = async_nats::connect(url).await?;
         let jetstream = jetstream::new(client.clone());

@@ -11,6 +11,7 @@ use taskq_producer::{short, table};
 use super::select::{Filters, Select};
 use crate::Common;
 use crate::output::{self, one_line};
+use crate::reveal::Reveal;
 
 #[derive(clap::Args)]
 pub(crate) struct ListArgs {
@@ -20,6 +21,9 @@ pub(crate) struct ListArgs {
     /// Print one JSON object a line: the whole letter
     #[arg(long, env = "TASKQ_JSON")]
     json: bool,
+
+    #[command(flatten)]
+    reveal: Reveal,
 
     #[command(flatten)]
     common: Common,
@@ -35,13 +39,19 @@ pub(crate) struct ShowArgs {
     json: bool,
 
     #[command(flatten)]
+    reveal: Reveal,
+
+    #[command(flatten)]
     common: Common,
 }
 
 pub(super) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     args.common.log.init();
     let client = args.common.connect().await?;
-    let found = args.filters.find(&client).await?;
+    let mut found = args.filters.find(&client).await?;
+    for letter in &mut found.letters {
+        *letter = args.reveal.letter(&client, letter).await;
+    }
     if args.json {
         for letter in &found.letters {
             output::json(letter)?;
@@ -80,7 +90,10 @@ pub(super) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
 pub(super) async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
     args.common.log.init();
     let client = args.common.connect().await?;
-    let found = args.select.find(&client).await?;
+    let mut found = args.select.find(&client).await?;
+    for letter in &mut found.letters {
+        *letter = args.reveal.letter(&client, letter).await;
+    }
     for letter in &found.letters {
         if args.json {
             output::json(letter)?;

@@ -29,14 +29,17 @@ pub(super) fn print(event: &Event) -> anyhow::Result<()> {
 fn style(kind: EventKind) -> Style {
     use EventKind::{
         CancelRequested, Cancelled, ConsumerMended, Dead, Discarded, Expired, Failed, HandedBack,
-        LeaseLost, Log, Progress, Replayed, Retrying, Succeeded, UnknownTask, WorkerDown, WorkerUp,
+        LeaseLost, Log, Progress, Replayed, Retrying, Succeeded, UnknownTask, WorkerDown,
+        WorkerDrained, WorkerQuieted, WorkerResumed, WorkerStopped, WorkerUp,
     };
     let colour = match kind {
         Succeeded => AnsiColor::Green,
         Failed | Dead | Expired => AnsiColor::Red,
         Retrying | LeaseLost | HandedBack | UnknownTask | ConsumerMended => AnsiColor::Yellow,
         CancelRequested | Cancelled | Replayed | Discarded => AnsiColor::Magenta,
-        WorkerUp | WorkerDown => AnsiColor::Cyan,
+        WorkerUp | WorkerDown | WorkerQuieted | WorkerResumed | WorkerDrained | WorkerStopped => {
+            AnsiColor::Cyan
+        }
         Progress | Log => return Style::new().dimmed(),
         _ => return Style::new(),
     };

@@ -1,5 +1,6 @@
 //! NATS and workers on this machine, for as long as this process lives.
 
+mod gateway;
 mod worker;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use taskq::{Client, admin};
 use taskq_nats_server::{Error, NatsServer};
 use tokio::time::Instant;
 
+pub(crate) use gateway::LocalGateway;
 use worker::WorkerProcess;
 pub(crate) use worker::{WORKER_COMMAND, work};
 

@@ -104,8 +104,10 @@ pub(crate) fn work(args: taskq_worker::Args) -> anyhow::Result<ExitCode> {
         let _ = stdin.read(&mut [0]);
         drop(closed);
     });
-    taskq_worker::run_until(args, async {
+    let done = taskq_worker::run_until(args, async {
         let _ = stop.await;
-    })?;
+    });
+    taskq::telemetry::end_traces();
+    done?;
     Ok(ExitCode::SUCCESS)
 }

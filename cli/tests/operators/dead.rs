@@ -41,6 +41,7 @@ async fn dead_letters_are_listed_and_shown_with_every_attempt_and_filtered() {
         "{\"fiel\": 1}",
         "--id",
         "c",
+        "--no-check",
         "--wait",
     ];
     assert_eq!(system.taskq(&bad).code(), 1);

@@ -91,7 +91,8 @@ async fn a_worker_tells_of_its_trouble_as_a_service_and_to_who_asks_it() {
         (&"w1".into(), &Value::Null)
     );
     let stats = ask("$SRV.STATS.taskq-worker").await;
-    let data = &stats["endpoints"][0]["data"];
+    let mut endpoints = stats["endpoints"].as_array().unwrap().iter();
+    let data = &endpoints.find(|it| it["name"] == "health").unwrap()["data"];
     assert_eq!(data["worker"], "w1", "{stats}");
     assert!(data.get("trouble").is_some(), "{stats}");
 }

@@ -86,3 +86,44 @@ async fn retries_and_backoff_are_the_calls_own() {
         "constant(1ms, no jitter)"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_calls_is_one_task_and_so_is_a_batch() {
+    let system = System::new().await;
+    let file = system.file("last");
+    system.make("last");
+    let send = |name: &str, more: &[&str]| {
+        let sent = system.taskq(&[&["enqueue", name][..], more].concat());
+        assert_eq!(sent.code(), 0, "{sent:?}");
+        sent.stdout.trim().to_owned()
+    };
+    let read = |file: &str| serde_json::json!({ "file": file }).to_string();
+    let burst = ["--debounce", "1s", "--max-wait", "1m", "--kwargs"];
+    let first = send("read_file", &[&burst[..], &[&read("nowhere")]].concat());
+    let second = send("read_file", &[&burst[..], &[&read(&file)]].concat());
+    assert_eq!(first, second, "one task");
+    let apart = ["--burst-key", "another", "--debounce", "1h"];
+    assert_ne!(send("read_file", &apart), first, "another burst");
+    let _worker = system.worker("w1");
+    assert_eq!(
+        system.ended(&first).await,
+        "succeeded",
+        "the last call counts"
+    );
+
+    let batch = ["--batch", "10", "--within", "1h", "--args"];
+    let one = send("index", &[&batch[..], &[r#"[["a"]]"#]].concat());
+    let two = send("index", &[&batch[..], &[r#"[["b", "c"]]"#]].concat());
+    assert_eq!(one, two, "one task");
+
+    for bad in [
+        &["--max-wait", "1m"][..],
+        &["--batch", "10"],
+        &["--batch", "0", "--within", "1s"],
+        &["--within", "1s"],
+        &["--debounce", "1s", "--batch", "2", "--within", "1s"],
+    ] {
+        let refused = system.taskq(&[&["enqueue", "index", "--args", "[[1]]"], bad].concat());
+        assert!(refused.code() > 0, "{bad:?}: {refused:?}");
+    }
+}

@@ -8,13 +8,22 @@
     reason = "clippy sees no test in what tests share"
 )]
 
+mod audit;
+mod bulk;
 mod cancel;
 mod dead;
+mod delayed;
 mod doctor;
 mod enqueue;
 mod events;
+mod explain;
 mod progress;
+mod queues;
+mod retry;
+mod schedules;
+mod types;
 mod worker;
+mod workers;
 
 use std::process::Command;
 use std::time::Instant;

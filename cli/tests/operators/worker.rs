@@ -36,6 +36,12 @@ fn stubborn(ctx: Context, file: String) -> u32 {
     ctx.attempt()
 }
 
+/// Fails with its password.
+#[task(sensitive)]
+async fn sign_in(password: String) -> Result<(), TaskError> {
+    Err(TaskError::permanent(format!("bad password {password}")))
+}
+
 /// Tells how far it is, and ends once the file is there.
 #[task]
 async fn step_by_step(ctx: Context, file: String) -> u32 {

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use taskq_syntax::{Backoff, BackoffKind, Priority};
+use taskq_syntax::{Backoff, BackoffKind, Misfire, Overlap, Priority};
 
 use crate::args::{Options, Unique};
+use crate::sig::Shape;
 
 /// `TaskOptions::new()` with the options that were given set on it; the defaults are
 /// the library's.
-pub(super) fn write(options: &Options, private: &TokenStream) -> TokenStream {
+pub(super) fn write(options: &Options, shape: &Shape, private: &TokenStream) -> TokenStream {
     let mut set = quote!(#private::TaskOptions::new());
     if let Some(queue) = &options.queue {
         set.extend(quote!(.queue(#queue)));
@@ -46,7 +47,75 @@ pub(super) fn write(options: &Options, private: &TokenStream) -> TokenStream {
         let ttl = duration(ttl, private);
         set.extend(quote!(.ttl(#ttl)));
     }
+    if let Some(concurrency) = options.concurrency {
+        set.extend(quote!(.concurrency(#concurrency)));
+    }
+    if let Some(rate) = options.rate {
+        let (count, per) = (rate.count(), duration(rate.per(), private));
+        set.extend(quote!(.rate(#count, #per)));
+    }
+    if let Some(burst) = options.burst {
+        set.extend(quote!(.burst(#burst)));
+    }
+    if let Some(per) = &options.per {
+        set.extend(quote!(.per(#per)));
+    }
+    if let Some(weight) = options.weight {
+        set.extend(quote!(.weight(#weight)));
+    }
+    if options.sensitive {
+        set.extend(quote!(.sensitive()));
+    }
+    let mut hidden = shape
+        .payload()
+        .filter(|it| it.sensitive.is_some())
+        .peekable();
+    if !options.sensitive && hidden.peek().is_some() {
+        let names = hidden.map(|it| &it.wire);
+        set.extend(quote!(.sensitive_arguments(&[#(#names),*])));
+    }
     set
+}
+
+/// The declared schedule as a constant expression of an `Option`.
+pub(super) fn schedule(options: &Options, private: &TokenStream) -> TokenStream {
+    let Some(cadence) = &options.schedule else {
+        return quote!(::core::option::Option::None);
+    };
+    let when = cadence.to_string();
+    let mut set = quote!(#private::Declaration::new(#when));
+    if let Some(tz) = &options.tz {
+        set.extend(quote!(.tz(#tz)));
+    }
+    if let Some(overlap) = options.overlap {
+        let it = match overlap {
+            Overlap::Allow => quote!(Allow),
+            Overlap::Skip => quote!(Skip),
+            Overlap::QueueOne => quote!(QueueOne),
+            Overlap::Replace => quote!(Replace),
+        };
+        set.extend(quote!(.overlap(#private::Overlap::#it)));
+    }
+    if let Some(misfire) = options.misfire {
+        let it = match misfire {
+            Misfire::Skip => quote!(Skip),
+            Misfire::Once => quote!(Once),
+            Misfire::All(window) => {
+                let window = duration(window, private);
+                quote!(All(#window))
+            }
+        };
+        set.extend(quote!(.misfire(#private::Misfire::#it)));
+    }
+    if let Some(after) = options.misfire_after {
+        let after = duration(after, private);
+        set.extend(quote!(.misfire_after(#after)));
+    }
+    if let Some(jitter) = options.jitter {
+        let jitter = duration(jitter, private);
+        set.extend(quote!(.jitter(#jitter)));
+    }
+    quote!(::core::option::Option::Some(#set))
 }
 
 fn duration(duration: Duration, private: &TokenStream) -> TokenStream {

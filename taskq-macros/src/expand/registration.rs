@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
-use super::{Expansion, hygienic, locals};
+use super::{Expansion, hygienic, locals, options};
 use crate::sig::Param;
 use crate::text;
 
@@ -25,6 +25,7 @@ impl Expansion<'_> {
         let blocking = self.item.sig.asyncness.is_none();
         let doc = text::first_paragraph(&self.item.attrs);
         let (predicate, retry_if) = self.retry_if();
+        let schedule = options::schedule(self.options, private);
         let discovered = self
             .options
             .discover
@@ -44,10 +45,12 @@ impl Expansion<'_> {
                 params: &[#(#private::Param { name: #names, ty: #types }),*],
                 output: #output,
                 options: <#ident as #krate::Task>::OPTIONS,
+                schema: <#ident as #krate::Task>::SCHEMA,
                 needs: &[#(<#injected as #private::Inject>::NEEDS),*],
                 #place
                 blocking: #blocking,
                 doc: #doc,
+                schedule: #schedule,
                 retry_if: #retry_if,
                 run: __taskq_run,
             };

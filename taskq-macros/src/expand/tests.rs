@@ -96,6 +96,26 @@ fn an_implementation_of_a_contract() {
 }
 
 #[test]
+fn a_scheduled_task() {
+    assert_expands(
+        "schedule",
+        quote!(
+            schedule = "0 9 * * MON-FRI",
+            tz = "Europe/Berlin",
+            overlap = "queue one",
+            misfire = "all(10m)",
+            misfire_after = "5m",
+            jitter = "30s"
+        ),
+        &quote! {
+            async fn report(ctx: Context, db: State<Db>) {
+                todo!()
+            }
+        },
+    );
+}
+
+#[test]
 fn the_function_and_the_type_are_written_in_spite_of_errors() {
     let expanded = expansion(
         quote!(retires = 3),
@@ -123,4 +143,61 @@ fn a_bad_option_leaves_the_task_usable() {
     assert!(expanded.contains("takes a whole number"));
     assert!(expanded.contains(".queue(\"cpu\")"));
     assert!(expanded.contains("pub fn enqueue"));
+}
+
+#[test]
+fn limits_by_key_are_written_down() {
+    let expanded = expansion(
+        quote!(
+            concurrency = 2,
+            rate = "10/s",
+            burst = 5,
+            per = "customer_id",
+            weight = 3
+        ),
+        &quote!(
+            async fn import(customer_id: u64) {}
+        ),
+    );
+    for part in [
+        ".concurrency(2u32)",
+        ".rate(10u32,",
+        ".burst(5u32)",
+        ".per(\"customer_id\")",
+        ".weight(3u32)",
+    ] {
+        assert!(expanded.contains(part), "lacks {part}: {expanded}");
+    }
+}
+
+#[test]
+fn a_wrong_limit_is_told_with_its_mend() {
+    for (options, says) in [
+        (
+            quote!(concurrency = 1, per = "custmer_id"),
+            "`custmer_id` is none; did you mean `customer_id`?",
+        ),
+        (
+            quote!(concurrency = 1, per = "x"),
+            "`x` is none; it has `customer_id`",
+        ),
+        (quote!(concurrency = 0), "option `concurrency` is 1 or more"),
+        (quote!(burst = 5), "there is none; add for example `rate = "),
+        (quote!(rate = "often"), "`often` is not a rate"),
+        (quote!(rate = 10), "option `rate` takes a text"),
+        (
+            quote!(concurrency = 1, per = customer_id),
+            "option `per` takes the name of an argument",
+        ),
+    ] {
+        let shown = options.to_string();
+        let expanded = expansion(
+            options,
+            &quote!(
+                async fn import(customer_id: u64) {}
+            ),
+        );
+        let told = expanded.replace("\\\"", "\"");
+        assert!(told.contains(says), "{shown} does not say {says:?}: {told}");
+    }
 }

@@ -25,7 +25,7 @@ pub enum resize {}
 )]
 const _: () = {
     use ::taskq::__private as __taskq;
-    use __taskq::PlainReturn as _;
+    use __taskq::{AnySchema as _, PlainReturn as _};
     const __TASKQ_FALLIBLE: ::core::primitive::bool = __taskq::ReturnProbe::<
         Result<Thumb, TaskError>,
     >::FALLIBLE;
@@ -36,6 +36,32 @@ const _: () = {
         const OPTIONS: __taskq::TaskOptions = __taskq::TaskOptions::new()
             .queue("cpu")
             .unique(__taskq::Unique::UntilDone);
+        const SCHEMA: __taskq::TaskSchema = __taskq::TaskSchema {
+            params: ::core::option::Option::Some(
+                &[
+                    __taskq::ParamSchema {
+                        name: "url",
+                        doc: "",
+                        sensitive: false,
+                        is_optional: <String as __taskq::Argument>::is_optional,
+                        schema: __taskq::SchemaProbe::<String>::SCHEMA,
+                    },
+                    __taskq::ParamSchema {
+                        name: "width",
+                        doc: "",
+                        sensitive: false,
+                        is_optional: <u32 as __taskq::Argument>::is_optional,
+                        schema: __taskq::SchemaProbe::<u32>::SCHEMA,
+                    },
+                ],
+            ),
+            result: __taskq::SchemaProbe::<
+                <Result<
+                    Thumb,
+                    TaskError,
+                > as __taskq::TaskReturn<__TASKQ_FALLIBLE>>::Output,
+            >::SCHEMA,
+        };
         type Args = (String, u32);
         type Output = <Result<
             Thumb,

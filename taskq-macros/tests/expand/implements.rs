@@ -29,7 +29,7 @@ enum resize {}
 )]
 const _: () = {
     use ::taskq::__private as __taskq;
-    use __taskq::PlainReturn as _;
+    use __taskq::{AnySchema as _, PlainReturn as _};
     const __TASKQ_FALLIBLE: ::core::primitive::bool = __taskq::ReturnProbe::<
         Result<Thumb, TaskError>,
     >::FALLIBLE;
@@ -60,6 +60,7 @@ const _: () = {
         const NAME: &'static ::core::primitive::str = <contracts::resize as ::taskq::Task>::NAME;
         const PARAMS: &'static [&'static ::core::primitive::str] = <contracts::resize as ::taskq::Task>::PARAMS;
         const OPTIONS: __taskq::TaskOptions = <contracts::resize as ::taskq::Task>::OPTIONS;
+        const SCHEMA: __taskq::TaskSchema = <contracts::resize as ::taskq::Task>::SCHEMA;
         const REGISTRATION: ::core::option::Option<&'static __taskq::Registration> = ::taskq::__registration!(
             __TASKQ_REGISTRATION
         );
@@ -140,12 +141,14 @@ const _: () = {
         ],
         output: "Result<Thumb, TaskError>",
         options: <resize as ::taskq::Task>::OPTIONS,
+        schema: <resize as ::taskq::Task>::SCHEMA,
         needs: &[<State<Db> as __taskq::Inject>::NEEDS],
         file: ::core::file!(),
         line: ::core::line!(),
         module: ::core::module_path!(),
         blocking: false,
         doc: "",
+        schedule: ::core::option::Option::None,
         retry_if: ::core::option::Option::Some(__TASKQ_RETRY_IF),
         run: __taskq_run,
     };

@@ -41,7 +41,7 @@ pub(crate) enum send_email {}
 )]
 const _: () = {
     use my_crate::taskq::__private as __taskq;
-    use __taskq::PlainReturn as _;
+    use __taskq::{AnySchema as _, PlainReturn as _};
     const __TASKQ_FALLIBLE: ::core::primitive::bool = __taskq::ReturnProbe::<
         Result<Receipt, SendError>,
     >::FALLIBLE;
@@ -62,6 +62,32 @@ const _: () = {
             .priority(__taskq::Priority::High)
             .unique(__taskq::Unique::For(__taskq::Duration::new(3600u64, 0u32)))
             .ttl(__taskq::Duration::new(1u64, 500000000u32));
+        const SCHEMA: __taskq::TaskSchema = __taskq::TaskSchema {
+            params: ::core::option::Option::Some(
+                &[
+                    __taskq::ParamSchema {
+                        name: "message",
+                        doc: "",
+                        sensitive: false,
+                        is_optional: <Email as __taskq::Argument>::is_optional,
+                        schema: __taskq::SchemaProbe::<Email>::SCHEMA,
+                    },
+                    __taskq::ParamSchema {
+                        name: "type",
+                        doc: "",
+                        sensitive: false,
+                        is_optional: <Option<u8> as __taskq::Argument>::is_optional,
+                        schema: __taskq::SchemaProbe::<Option<u8>>::SCHEMA,
+                    },
+                ],
+            ),
+            result: __taskq::SchemaProbe::<
+                <Result<
+                    Receipt,
+                    SendError,
+                > as __taskq::TaskReturn<__TASKQ_FALLIBLE>>::Output,
+            >::SCHEMA,
+        };
         const REGISTRATION: ::core::option::Option<&'static __taskq::Registration> = my_crate::taskq::__registration!(
             __TASKQ_REGISTRATION
         );
@@ -133,6 +159,7 @@ const _: () = {
         ],
         output: "Result<Receipt, SendError>",
         options: <send_email as my_crate::taskq::Task>::OPTIONS,
+        schema: <send_email as my_crate::taskq::Task>::SCHEMA,
         needs: &[
             <taskq::Context as __taskq::Inject>::NEEDS,
             <State<Mailer> as __taskq::Inject>::NEEDS,
@@ -143,6 +170,7 @@ const _: () = {
         module: ::core::module_path!(),
         blocking: true,
         doc: "",
+        schedule: ::core::option::Option::None,
         retry_if: ::core::option::Option::Some(__TASKQ_RETRY_IF),
         run: __taskq_run,
     };

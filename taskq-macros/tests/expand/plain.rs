@@ -30,7 +30,7 @@ pub enum to_uppercase {}
 )]
 const _: () = {
     use ::taskq::__private as __taskq;
-    use __taskq::PlainReturn as _;
+    use __taskq::{AnySchema as _, PlainReturn as _};
     const __TASKQ_FALLIBLE: ::core::primitive::bool = __taskq::ReturnProbe::<
         String,
     >::FALLIBLE;
@@ -39,6 +39,22 @@ const _: () = {
         const NAME: &'static ::core::primitive::str = "to_uppercase";
         const PARAMS: &'static [&'static ::core::primitive::str] = &["text"];
         const OPTIONS: __taskq::TaskOptions = __taskq::TaskOptions::new();
+        const SCHEMA: __taskq::TaskSchema = __taskq::TaskSchema {
+            params: ::core::option::Option::Some(
+                &[
+                    __taskq::ParamSchema {
+                        name: "text",
+                        doc: "",
+                        sensitive: false,
+                        is_optional: <String as __taskq::Argument>::is_optional,
+                        schema: __taskq::SchemaProbe::<String>::SCHEMA,
+                    },
+                ],
+            ),
+            result: __taskq::SchemaProbe::<
+                <String as __taskq::TaskReturn<__TASKQ_FALLIBLE>>::Output,
+            >::SCHEMA,
+        };
         const REGISTRATION: ::core::option::Option<&'static __taskq::Registration> = ::taskq::__registration!(
             __TASKQ_REGISTRATION
         );
@@ -94,12 +110,14 @@ const _: () = {
         ],
         output: "String",
         options: <to_uppercase as ::taskq::Task>::OPTIONS,
+        schema: <to_uppercase as ::taskq::Task>::SCHEMA,
         needs: &[],
         file: ::core::file!(),
         line: ::core::line!(),
         module: ::core::module_path!(),
         blocking: false,
         doc: "Converts a string to uppercase.",
+        schedule: ::core::option::Option::None,
         retry_if: ::core::option::Option::None,
         run: __taskq_run,
     };

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 
-use crate::broker::{LetterQuery, Publication, Published, Status};
+use crate::broker::{LetterQuery, Publication, Published, Status, act};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{
-    Arguments, DeadLetter, DeadReason, Event, EventKind, State, TaskId, TaskMessage, Trail, labels,
+    Arguments, DeadLetter, DeadReason, Event, EventKind, State, TaskId, TaskMessage, Trail, key_of,
+    labels,
 };
 use crate::time::Timestamp;
 
@@ -102,11 +103,13 @@ pub enum Replay {
 /// Interrupted anywhere and called again, it sends the message once.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] for what is no message,
+/// [`ErrorKind::Invalid`] for what is no message, [`ErrorKind::Gone`] when its
+/// arguments were stored apart and are not there any more,
 /// [`ErrorKind::Unavailable`] when NATS does not answer.
 pub async fn replay(client: &Client, letter: &DeadLetter, by: &str) -> Result<Replay> {
     let broker = &client.0.broker;
     let message = message(client, letter).await?;
+    let at = broker.now();
     let mut replay = match broker.status(&letter.id).await? {
         Status::Done(state) => match broker.outcome(&letter.id).await? {
             Some(outcome) if outcome.dead.is_none() => Replay::Ended(state),
@@ -115,26 +118,44 @@ pub async fn replay(client: &Client, letter: &DeadLetter, by: &str) -> Result<Re
         Status::Unknown => Replay::Sent,
         Status::Scheduled | Status::Waiting | Status::Running => Replay::AlreadySent,
     };
-    if replay == Replay::Sent {
-        broker.reopen(&letter.id).await?;
-        let publication = Publication {
-            id: letter.id.clone(),
-            // Should this be done twice at once, one of the two is refused.
-            named: true,
-            task: message.task.clone(),
-            queue: letter.queue.clone(),
-            priority: letter.priority.parse().unwrap_or_default(),
-            due: None,
-            lock: None,
-            body: Bytes::from(message.encode()),
-        };
-        if let Published::Existing(_) = broker.publish(publication).await? {
-            replay = Replay::AlreadySent;
-        }
+    if replay == Replay::Sent && !resend(client, letter, message).await? {
+        replay = Replay::AlreadySent;
     }
     broker.remove_letter(letter).await?;
-    tell(client, EventKind::Replayed, letter, by);
+    tell(
+        client,
+        (EventKind::Replayed, at),
+        letter,
+        letter.reason.as_str(),
+        by,
+    )
+    .await;
     Ok(replay)
+}
+
+/// Forgets how a task ended, and puts its message into its queue; false if it
+/// was there.
+pub(super) async fn resend(
+    client: &Client,
+    letter: &DeadLetter,
+    message: TaskMessage,
+) -> Result<bool> {
+    let broker = &client.0.broker;
+    broker.reopen(&letter.id).await?;
+    let publication = Publication {
+        id: letter.id.clone(),
+        // Should this be done twice at once, one of the two is refused.
+        named: true,
+        task: message.task.clone(),
+        queue: letter.queue.clone(),
+        priority: letter.priority.parse().unwrap_or_default(),
+        due: None,
+        lock: None,
+        key: key_of(&message.labels).map(str::to_owned),
+        body: Bytes::from(message.encode()),
+    };
+    let published = broker.publish(publication).await?;
+    Ok(!matches!(published, Published::Existing(_)))
 }
 
 /// Removes a dead letter for good; false if it was gone.
@@ -143,9 +164,17 @@ pub async fn replay(client: &Client, letter: &DeadLetter, by: &str) -> Result<Re
 /// [`ErrorKind::Unavailable`] when NATS does not answer.
 pub async fn discard(client: &Client, letter: &DeadLetter, by: &str) -> Result<bool> {
     let broker = &client.0.broker;
+    let at = broker.now();
     let removed = broker.remove_letter(letter).await?;
     if removed {
-        tell(client, EventKind::Discarded, letter, by);
+        tell(
+            client,
+            (EventKind::Discarded, at),
+            letter,
+            letter.reason.as_str(),
+            by,
+        )
+        .await;
         let stored = letter.labels().and_then(|labels| {
             let name = labels.get(labels::PAYLOAD)?.as_str()?;
             Some(name.to_owned())
@@ -157,24 +186,39 @@ pub async fn discard(client: &Client, letter: &DeadLetter, by: &str) -> Result<b
     Ok(removed)
 }
 
-fn tell(client: &Client, kind: EventKind, letter: &DeadLetter, by: &str) {
+/// Tells what was done to a task that had ended, and how it had. When is the
+/// moment before it was done: the task may have ended again by now, and who
+/// keeps a list takes that end for a later one.
+pub(super) async fn tell(
+    client: &Client,
+    (kind, at): (EventKind, Timestamp),
+    letter: &DeadLetter,
+    end: &str,
+    by: &str,
+) {
     let broker = &client.0.broker;
     let (id, task, queue) = (&letter.id, &letter.task, &letter.queue);
-    let event = Event::of(kind, broker.now(), id, task, queue)
+    let event = Event::of(kind, at, id, task, queue)
         .with("by", by)
-        .with("reason", letter.reason.as_str());
-    broker.tell(event);
+        .with("reason", end);
+    let event = match (&letter.message, kind) {
+        (Some(message), EventKind::Replayed) => {
+            event.whole_of(&Bytes::from(message.get().to_owned()))
+        }
+        _ => event,
+    };
+    act(&**broker, event).await;
 }
 
 /// The message of a letter, as it is sent again.
-async fn message(client: &Client, letter: &DeadLetter) -> Result<TaskMessage> {
+pub(super) async fn message(client: &Client, letter: &DeadLetter) -> Result<TaskMessage> {
     let mut message = match (&letter.message, &letter.payload) {
         (Some(message), _) => TaskMessage::decode(message.get().as_bytes())?,
         (None, Some(name)) if letter.reason != DeadReason::Undecodable => {
             let stored = client.0.broker.payload(name).await?;
             let stored = stored.ok_or_else(|| {
                 Error::new(
-                    ErrorKind::NotFound,
+                    ErrorKind::Gone,
                     format!(
                         "the message of dead letter {} is stored as `{name}`, and nothing is \
                          there any more; it cannot be sent again",
@@ -204,7 +248,9 @@ async fn message(client: &Client, letter: &DeadLetter) -> Result<TaskMessage> {
     trail.write(set);
     set.set(labels::ATTEMPT, next.unwrap_or(0).saturating_add(1));
     set.set(labels::REPLAYS, letter.replays.saturating_add(1));
+    set.set(labels::RESENT_AT, client.0.broker.now().as_millis());
     set.set(labels::ENQUEUED_AT, letter.enqueued_at.as_millis());
+    set.remove(labels::DUE);
     set.remove(labels::FAILURES);
     set.remove(labels::DEADLINE);
     Ok(message)

@@ -7,11 +7,11 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use super::workers::{WorkerInfo, differences, troubled, workers};
-use super::{EventFilter, events};
+use super::{EventFilter, events, queues, schedules, tasks};
 use crate::broker::{Mode, Status, api};
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::message::{EventKind, TaskId};
+use crate::message::{EventKind, Paused, TaskId};
 use crate::time::Timestamp;
 
 /// Workers tell of a task that none of them knows at least this often.
@@ -99,6 +99,7 @@ pub async fn doctor(client: &Client) -> Result<Vec<Finding>> {
         findings.extend(storage(client, &js).await);
         findings.push(durability(client, &js, info.cluster.as_deref()).await);
         findings.extend(streams(client, &js).await);
+        findings.extend(paused(client).await);
         findings.push(clock(client, nats).await);
     } else {
         findings.push(Finding::warning(
@@ -270,6 +271,56 @@ async fn streams(client: &Client, js: &async_nats::jetstream::Context) -> Vec<Fi
     findings
 }
 
+/// What waits for somebody to let it go on.
+async fn paused(client: &Client) -> Vec<Finding> {
+    let set = async { Ok::<_, Error>((queues::list(client).await?, tasks::list(client).await?)) };
+    let (queues, tasks) = match set.await {
+        Err(error) => return vec![refused("paused", &error)],
+        Ok(set) => set,
+    };
+    let depths = client.queues().await.unwrap_or_default();
+    let mut findings = Vec::new();
+    for queue in queues {
+        let Some(paused) = queue.settings.paused else {
+            continue;
+        };
+        let name = queue.name;
+        let depth = depths.iter().find(|depth| depth.queue == name);
+        let pending = depth.map_or(0, |depth| depth.pending);
+        let found = format!(
+            "queue `{name}` is paused {}; {pending} tasks wait",
+            by(&paused)
+        );
+        findings.push(match pending {
+            0 => Finding::ok("paused", found),
+            _ => Finding::warning(
+                "paused",
+                found,
+                format!("let it go on: taskq queues resume {name}"),
+            ),
+        });
+    }
+    for task in tasks {
+        if let Some(paused) = task.settings.paused {
+            let name = task.name;
+            findings.push(Finding::warning(
+                "paused",
+                format!("task type `{name}` is paused {}", by(&paused)),
+                format!("let it go on: taskq tasks resume {name}"),
+            ));
+        }
+    }
+    findings
+}
+
+fn by(paused: &Paused) -> String {
+    let Paused { by, at, because } = paused;
+    match because {
+        Some(because) => format!("by {by} since {at} ({because})"),
+        None => format!("by {by} since {at}"),
+    }
+}
+
 /// Delays are computed on the clock of whoever sends, and kept on the
 /// server's.
 async fn clock(client: &Client, nats: &async_nats::Client) -> Finding {
@@ -344,14 +395,18 @@ async fn worker_findings(client: &Client) -> Result<Vec<Finding>> {
                 findings.push(Finding::error(
                     "workers",
                     format!(
-                        "{} and {} define task `{}` differently: {} and {}",
-                        one.worker, other.worker, here.name, here.signature, there.signature
+                        "{} and {} define task `{}` differently: {}",
+                        one.worker,
+                        other.worker,
+                        here.name,
+                        here.difference(there)
                     ),
                     "run the same version of the tasks in both",
                 ));
             }
         }
     }
+    findings.extend(schedule_findings(client).await);
     match troubled(client).await {
         Ok(troubled) => findings.extend(troubled.into_iter().map(|worker| {
             Finding::error(
@@ -371,6 +426,36 @@ async fn worker_findings(client: &Client) -> Result<Vec<Finding>> {
         Err(error) => findings.push(refused("tasks", &error)),
     }
     Ok(findings)
+}
+
+/// Schedules that were declared in code, and that no living worker declares
+/// any more.
+async fn schedule_findings(client: &Client) -> Vec<Finding> {
+    if client.mode() != Mode::JetStream {
+        return Vec::new();
+    }
+    let set = match schedules::list(client).await {
+        Ok(set) => set,
+        Err(error) => return vec![refused("schedules", &error)],
+    };
+    let undeclared = set.iter().filter(|info| info.declared == Some(false));
+    undeclared
+        .map(|info| {
+            let name = &info.schedule.name;
+            Finding::warning(
+                "schedules",
+                format!(
+                    "schedule `{name}` fires ({}), and no living worker's program declares it any \
+                     more",
+                    info.in_words
+                ),
+                format!(
+                    "remove it: taskq schedules rm {name}; or start a worker whose program \
+                     declares it"
+                ),
+            )
+        })
+        .collect()
 }
 
 /// Tasks that wait and that no living worker has, by what workers told of

@@ -1,5 +1,6 @@
 //! Which workers live, and what they run.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::broker::{WORKERS, api};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
+use crate::message::Hidden;
 use crate::task::Registration;
 
 /// Where a worker's service keeps what it tells of itself.
@@ -51,6 +53,49 @@ pub struct TaskInfo {
     pub doc: String,
     /// File and line of its function.
     pub place: String,
+    /// When it recurs, if its program says so: `0 9 * * * Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// What is hidden from who does not ask for it: `*` for all, or the names of
+    /// arguments with commas between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitive: Option<String>,
+    /// Tells the schemas of arguments and result apart
+    /// ([`TaskSchema::digest`](crate::TaskSchema::digest)); none for a worker
+    /// that tells none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+}
+
+impl TaskInfo {
+    /// Whether calls that fit this one may not fit the other: it has another
+    /// signature, or the types of the same names are others.
+    #[must_use]
+    pub fn differs(&self, other: &Self) -> bool {
+        let schemas = self.schema.as_ref().zip(other.schema.as_ref());
+        self.signature != other.signature || schemas.is_some_and(|(one, other)| one != other)
+    }
+
+    /// What is hidden from who does not ask for it.
+    #[must_use]
+    pub fn hidden(&self) -> Hidden {
+        self.sensitive
+            .as_deref()
+            .map(Hidden::parse)
+            .unwrap_or_default()
+    }
+
+    /// In what the two differ, in words.
+    pub(crate) fn difference(&self, other: &Self) -> String {
+        if self.signature == other.signature {
+            return format!(
+                "both say {}, and its types are not the same (`taskq tasks show {}` shows the \
+                 schemas)",
+                self.signature, self.name
+            );
+        }
+        format!("{} and {}", self.signature, other.signature)
+    }
 }
 
 impl From<&Registration> for TaskInfo {
@@ -59,9 +104,12 @@ impl From<&Registration> for TaskInfo {
             name: task.name.to_owned(),
             signature: task.signature(),
             queue: task.options.queue.to_owned(),
-            retries: task.options.retries,
+            retries: task.options.retries.unwrap_or(crate::task::RETRIES),
             doc: task.doc.to_owned(),
             place: task.place(),
+            schedule: task.schedule.as_ref().map(ToString::to_string),
+            sensitive: task.options.sensitivity().label().map(Cow::into_owned),
+            schema: Some(task.schema.digest()),
         }
     }
 }
@@ -93,6 +141,56 @@ pub async fn workers(client: &Client) -> Result<Vec<WorkerInfo>> {
     Ok(found)
 }
 
+/// The workers, and how many attempts each of them runs.
+pub(super) async fn with_running(client: &Client) -> Result<Vec<(WorkerInfo, u64)>> {
+    let (workers, numbers) = futures::future::try_join(workers(client), numbers(client)).await?;
+    let runs = |worker: &WorkerInfo| {
+        let own = numbers.iter().find(|own| own.worker == worker.worker);
+        own.map_or(0, |own| own.running)
+    };
+    Ok(workers
+        .into_iter()
+        .map(|worker| {
+            let running = runs(&worker);
+            (worker, running)
+        })
+        .collect())
+}
+
+/// What a worker tells of how it does.
+#[derive(Deserialize)]
+struct Numbers {
+    worker: String,
+    namespace: String,
+    mode: String,
+    trouble: Option<String>,
+    #[serde(default)]
+    running: u64,
+}
+
+/// Asks all workers of the client's namespace how they do. One that NATS does
+/// not reach cannot answer.
+async fn numbers(client: &Client) -> Result<Vec<Numbers>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        endpoints: Vec<Endpoint>,
+    }
+    #[derive(Deserialize)]
+    struct Endpoint {
+        data: Option<serde_json::Value>,
+    }
+    Ok(ask(client, api::service_stats(WORKERS))
+        .await?
+        .into_iter()
+        .flat_map(|answer: Answer| answer.endpoints)
+        .filter_map(|endpoint| serde_json::from_value(endpoint.data?).ok())
+        .filter(|own: &Numbers| {
+            own.namespace == client.namespace() && own.mode == client.mode().as_str()
+        })
+        .collect())
+}
+
 /// A worker that lives and does not get on.
 pub(super) struct Troubled {
     pub(super) worker: String,
@@ -103,34 +201,13 @@ pub(super) struct Troubled {
 /// Asks all workers of the client's namespace whether they get on. One that
 /// NATS does not reach cannot answer.
 pub(super) async fn troubled(client: &Client) -> Result<Vec<Troubled>> {
-    #[derive(Deserialize)]
-    struct Answer {
-        #[serde(default)]
-        endpoints: Vec<Endpoint>,
-    }
-    #[derive(Deserialize)]
-    struct Endpoint {
-        data: Option<serde_json::Value>,
-    }
-    #[derive(Deserialize)]
-    struct Health {
-        worker: String,
-        namespace: String,
-        mode: String,
-        trouble: Option<String>,
-    }
-    let mut found: Vec<Troubled> = ask(client, api::service_stats(WORKERS))
+    let mut found: Vec<Troubled> = numbers(client)
         .await?
         .into_iter()
-        .flat_map(|answer: Answer| answer.endpoints)
-        .filter_map(|endpoint| serde_json::from_value(endpoint.data?).ok())
-        .filter(|health: &Health| {
-            health.namespace == client.namespace() && health.mode == client.mode().as_str()
-        })
-        .filter_map(|health| {
+        .filter_map(|own| {
             Some(Troubled {
-                worker: health.worker,
-                trouble: health.trouble?,
+                worker: own.worker,
+                trouble: own.trouble?,
             })
         })
         .collect();
@@ -139,7 +216,7 @@ pub(super) async fn troubled(client: &Client) -> Result<Vec<Troubled>> {
 }
 
 /// What the workers' services answer to a question. None in memory mode.
-async fn ask<A: DeserializeOwned>(client: &Client, question: String) -> Result<Vec<A>> {
+pub(super) async fn ask<A: DeserializeOwned>(client: &Client, question: String) -> Result<Vec<A>> {
     let Some(nats) = client.0.broker.nats() else {
         return Ok(Vec::new());
     };
@@ -192,7 +269,7 @@ pub fn differences<'a>(
         .iter()
         .filter_map(|here| {
             let there = other.tasks.iter().find(|there| there.name == here.name)?;
-            (here.signature != there.signature).then_some((here, there))
+            here.differs(there).then_some((here, there))
         })
         .collect()
 }

@@ -48,6 +48,8 @@ impl Default for ConnectOptions {
 /// What happens to a connection after it is made.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
+    /// It is there for the first time.
+    Connected,
     /// It is back after it was gone.
     Reconnected,
     /// A subscription overflowed: messages were dropped.
@@ -176,11 +178,10 @@ impl ConnectOptions {
                     .mul_f64(0.5 + fastrand::f64() / 2.0)
             })
             .event_callback(move |event| {
-                if matches!(event, Event::Connected) {
-                    connected.store(true, Ordering::Relaxed);
-                }
+                let first =
+                    matches!(event, Event::Connected) && !connected.swap(true, Ordering::Relaxed);
                 let (happens, denials) = (happens.clone(), denials.clone());
-                async move { tell(&happens, &denials, event) }
+                async move { tell(&happens, &denials, event, first) }
             });
         if let Some(prefix) = &self.inbox_prefix {
             options = options.custom_inbox_prefix(prefix);
@@ -244,11 +245,14 @@ fn readable(path: &Path, what: &str, variable: &str) -> Result<()> {
     })
 }
 
-fn tell(happens: &broadcast::Sender<Happening>, denials: &Denials, event: Event) {
+fn tell(happens: &broadcast::Sender<Happening>, denials: &Denials, event: Event, first: bool) {
     let happening = match event {
         Event::Connected => {
             tracing::debug!("connected to NATS");
-            Happening::Reconnected
+            match first {
+                true => Happening::Connected,
+                false => Happening::Reconnected,
+            }
         }
         Event::Disconnected => {
             tracing::warn!("the connection to NATS is gone; reconnecting");

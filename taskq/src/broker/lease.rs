@@ -24,6 +24,8 @@ pub(crate) struct Leases {
     can_end: bool,
     /// Whether the broker did not confirm when it was last asked.
     failing: AtomicBool,
+    /// How many renewals the broker has confirmed.
+    renewed: AtomicU64,
     awake: Mutex<Awake>,
     held: Mutex<HashMap<u64, Held>>,
 }
@@ -53,6 +55,8 @@ struct Held {
     asked: Instant,
     /// From when on the broker is known to count its term.
     sure: Instant,
+    /// Given up by this worker: lost, and not told yet.
+    given_up: bool,
     lost: bool,
 }
 
@@ -64,6 +68,7 @@ impl Leases {
             term,
             can_end: true,
             failing: AtomicBool::new(false),
+            renewed: AtomicU64::new(0),
             awake: Mutex::default(),
             held: Mutex::default(),
         }
@@ -154,6 +159,7 @@ impl Leases {
             address,
             asked: since,
             sure: since,
+            given_up: false,
             lost: false,
         };
         self.held().insert(key, held);
@@ -171,9 +177,9 @@ impl Leases {
             return true;
         }
         let safe = self.safe();
-        self.held()
-            .get(&key)
-            .is_some_and(|held| !held.lost && now.saturating_duration_since(held.sure) < safe)
+        self.held().get(&key).is_some_and(|held| {
+            !held.lost && !held.given_up && now.saturating_duration_since(held.sure) < safe
+        })
     }
 
     /// The deliveries for which the broker was last asked a third of the
@@ -182,7 +188,10 @@ impl Leases {
         let third = self.term / 3;
         self.held()
             .iter_mut()
-            .filter(|(_, held)| !held.lost && now.saturating_duration_since(held.asked) >= third)
+            .filter(|(_, held)| {
+                let due = now.saturating_duration_since(held.asked) >= third;
+                !held.lost && !held.given_up && due
+            })
             .map(|(key, held)| {
                 held.asked = now;
                 (*key, Arc::clone(&held.address))
@@ -193,11 +202,19 @@ impl Leases {
     /// The broker has renewed these when, or after, it was asked.
     pub(crate) fn confirm(&self, keys: impl IntoIterator<Item = u64>, asked: Instant) {
         let mut all = self.held();
+        let mut renewed = 0;
         for key in keys {
+            renewed += 1;
             if let Some(held) = all.get_mut(&key) {
                 held.sure = held.sure.max(asked);
             }
         }
+        self.renewed.fetch_add(renewed, Ordering::Relaxed);
+    }
+
+    /// How many the broker has renewed so far.
+    pub(crate) fn renewed(&self) -> u64 {
+        self.renewed.load(Ordering::Relaxed)
     }
 
     /// The broker did not answer for these: they are due again.
@@ -210,12 +227,31 @@ impl Leases {
         }
     }
 
+    /// Gives a delivery up as if its lease were over: from now on nothing
+    /// that is done with it counts, and the broker gives it to another when
+    /// the lease ends.
+    ///
+    /// False if it was given up, or lost, before.
+    pub(crate) fn give_up(&self, key: u64) -> bool {
+        let mut all = self.held();
+        match all.get_mut(&key) {
+            Some(held) if !held.given_up && !held.lost => {
+                held.given_up = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The deliveries that are lost since this was last asked.
     pub(crate) fn take_lost(&self, now: Instant) -> Vec<u64> {
         let safe = self.safe();
         self.held()
             .iter_mut()
-            .filter(|(_, held)| !held.lost && now.saturating_duration_since(held.sure) >= safe)
+            .filter(|(_, held)| {
+                let over = now.saturating_duration_since(held.sure) >= safe;
+                !held.lost && (held.given_up || over)
+            })
             .map(|(key, held)| {
                 held.lost = true;
                 *key
@@ -327,6 +363,23 @@ mod tests {
         assert!(leases.take_due(at(start, 3)).is_empty());
         leases.ask_again([key]);
         assert_eq!(leases.take_due(at(start, 3)).len(), 1);
+    }
+
+    #[test]
+    fn what_is_given_up_counts_no_longer_and_is_told_as_lost() {
+        let leases = Leases::new(Duration::from_secs(6));
+        let start = Instant::now();
+        let key = leases.hold("a".into(), start);
+        assert!(leases.give_up(key) && !leases.give_up(key));
+        assert!(!leases.is_held(key, start));
+        // Nor is it renewed, whatever was asked before.
+        assert!(leases.take_due(at(start, 3)).is_empty());
+        leases.confirm([key], at(start, 3));
+        assert!(!leases.is_held(key, at(start, 3)));
+        assert_eq!(leases.take_lost(at(start, 3)), [key]);
+        assert!(leases.take_lost(at(start, 4)).is_empty());
+        leases.release(key);
+        assert!(!leases.give_up(key));
     }
 
     #[derive(Clone, Debug)]

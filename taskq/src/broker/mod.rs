@@ -6,17 +6,28 @@
 //! | `core` | at most once | pushed, not kept | an error at the producer |
 //! | `memory` | at least once, in this process | exactly one is recorded | waits |
 
+mod acting;
+mod asking;
 mod connect;
 mod core;
 mod denial;
 pub(crate) mod ending;
+mod govern;
 mod jetstream;
 mod lease;
+mod ledger;
 mod memory;
 mod names;
+mod notes;
 mod operate;
+mod past;
+mod places;
+mod plans;
 mod provision;
 mod pulse;
+mod rules;
+mod settings;
+mod standing;
 mod waiters;
 
 use std::fmt;
@@ -26,17 +37,32 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use taskq_syntax::Priority;
 use tokio::sync::mpsc;
 
+pub(crate) use acting::{act, act_if_acting};
+pub use acting::{acting, acting_as};
 pub(crate) use connect::ConnectOptions;
 pub(crate) use denial::Denials;
+pub(crate) use govern::Govern;
 pub(crate) use lease::{LeaseKeeper, Leases};
+pub(crate) use ledger::Ledger;
 pub(crate) use names::{Namespace, WORKERS, api};
+pub(crate) use notes::{Note, Notes};
 pub(crate) use operate::{Cancelling, EventQuery, EventScope, LetterQuery, Operate, Place, Task};
+pub use past::{Extent, Source};
+pub(crate) use past::{Peek, Peeked, Recorded};
+pub(crate) use places::{Permit, Places};
+pub(crate) use plans::{Plan, PlanName, PlanQuery, Plans, Replan, SOON};
 pub(crate) use provision::ProvisionOrder;
 pub use provision::{Provision, ProvisionAction, ProvisionKind};
 pub(crate) use pulse::Pulse;
+pub(crate) use rules::Rules;
+pub(crate) use settings::{Setting, SettingKind, Settings};
+#[cfg(feature = "worker")]
+pub(crate) use standing::{Answering, Finder};
+pub(crate) use standing::{Holder, Locate, Standing};
 pub(crate) use waiters::Expected;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -125,7 +151,9 @@ pub(crate) fn open_memory() -> Arc<dyn Broker> {
 }
 
 /// A transport.
-pub(crate) trait Broker: Operate + Send + Sync + fmt::Debug + 'static {
+pub(crate) trait Broker:
+    Notes + Operate + Plans + Settings + Govern + Locate + Send + Sync + fmt::Debug + 'static
+{
     fn mode(&self) -> Mode;
 
     /// The most bytes that a message may have.
@@ -191,6 +219,32 @@ pub(crate) trait Broker: Operate + Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// From where to where a source reaches now.
+    fn extent(&self, _: Source) -> BoxFuture<'_, Result<Extent>> {
+        past::unsupported(self.mode())
+    }
+
+    /// The records of a source behind a place in it, and those to come; how
+    /// many there are now, too.
+    fn recorded(
+        &self,
+        _: Source,
+        _after: u64,
+    ) -> BoxFuture<'_, Result<(u64, BoxStream<'static, Result<Recorded>>)>> {
+        past::unsupported(self.mode())
+    }
+
+    /// Some of the messages that are in a queue.
+    fn peek<'a>(&'a self, _: &'a Peek) -> BoxFuture<'a, Result<Peeked>> {
+        past::unsupported(self.mode())
+    }
+
+    /// Where operations on many tasks are kept; none where nothing is kept for
+    /// others.
+    fn ledger(&self) -> Option<&dyn Ledger> {
+        None
+    }
+
     /// Makes what is missing on the server, and brings up to date what is
     /// there.
     fn provision(&self, _: ProvisionOrder) -> BoxFuture<'_, Result<Vec<Provision>>> {
@@ -219,6 +273,8 @@ pub(crate) struct Publication {
     /// Not to start before; now if there is none.
     pub(crate) due: Option<Timestamp>,
     pub(crate) lock: Option<Lock>,
+    /// By which it waits for its turn; it waits for none if there is none.
+    pub(crate) key: Option<String>,
     pub(crate) body: Bytes,
 }
 
@@ -277,9 +333,14 @@ impl fmt::Display for Status {
 #[derive(Clone, Debug)]
 pub(crate) struct Subscription {
     pub(crate) queues: Vec<String>,
+    /// How the room is divided among the queues; none if only priorities
+    /// count.
+    pub(crate) weights: Option<Vec<u32>>,
     /// For how long a delivery is this worker's before it must be renewed;
     /// counts when this worker is the first of a queue.
     pub(crate) lease: Duration,
+    /// How many messages this worker runs at once.
+    pub(crate) concurrency: usize,
 }
 
 /// The receiving end of a subscription.
@@ -293,6 +354,8 @@ pub(crate) struct Consumer {
     pub(crate) notices: mpsc::UnboundedReceiver<Notice>,
     /// Whether messages could come.
     pub(crate) pulse: Arc<Pulse>,
+    /// What is set for the queues and for task types.
+    pub(crate) rules: Arc<Rules>,
 }
 
 /// What a worker must know of while it runs tasks.
@@ -325,6 +388,11 @@ pub(crate) struct Delivery {
     pub(crate) stored_at: Timestamp,
     /// Whether the broker may have forgotten that it delivered it before.
     pub(crate) doubtful: bool,
+    /// Its place in a limited queue.
+    pub(crate) permit: Option<Permit>,
+    /// Whether it is to go back unstarted: another worker may have a place
+    /// for it.
+    pub(crate) unwanted: bool,
     pub(crate) receipt: Receipt,
 }
 
@@ -337,6 +405,16 @@ pub(crate) struct Receipt {
     pub(crate) deliveries: u32,
     /// The broker's own name for it.
     pub(crate) address: Arc<str>,
+    /// Whose turn ends with it; none for what waited for no turn.
+    pub(crate) turn: Option<Arc<Turn>>,
+}
+
+/// A message that was released when it was its key's turn.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) queue: Arc<str>,
+    /// The message, as the broker names it.
+    pub(crate) id: Box<str>,
 }
 
 /// Ends attempts. Ends are pipelined: `settle` returns at once.
@@ -412,10 +490,22 @@ pub(crate) struct History {
 pub struct QueueDepth {
     /// The queue.
     pub queue: String,
-    /// Waiting for a worker.
+    /// Waiting: for a worker, or for the turn of their key.
     pub pending: u64,
+    /// How many of those wait for the turn of their key.
+    pub held: u64,
     /// Given to a worker and not ended.
     pub running: u64,
     /// Not due yet: delays, and waits before a retry.
     pub scheduled: u64,
+}
+
+/// The sentence of a refused call whose queue has all that it may have.
+fn full_queue(what: &str, queue: &str, most: Option<u64>) -> String {
+    let most = most.map_or_else(String::new, |most| format!(", {most} messages,"));
+    format!(
+        "{what} was refused: queue `{queue}` has reached its backlog cap{most} and takes no more \
+         until workers catch up; send it again later, start more workers, or raise the cap \
+         (`taskq queues set {queue} --max-backlog N`)"
+    )
 }

@@ -5,7 +5,9 @@ use futures::stream::BoxStream;
 
 use super::Record;
 use crate::error::Result;
-use crate::message::{CancelRequest, DeadLetter, DeadReason, Event, EventKind, State, TaskId};
+use crate::message::{
+    AuditEntry, CancelRequest, DeadLetter, DeadReason, Event, EventKind, State, TaskId,
+};
 use crate::time::Timestamp;
 
 /// The operators' side of a transport.
@@ -13,6 +15,12 @@ pub(crate) trait Operate {
     /// Tells what happened. Returns at once; it is told when there is a
     /// connection, and lost when there is none for long.
     fn tell(&self, event: Event);
+
+    /// Records what an operator did, for as long as the log is kept.
+    fn record_action<'a>(&'a self, entry: &'a AuditEntry) -> BoxFuture<'a, Result<()>>;
+
+    /// What operators did before a place, or up to now, the newest first.
+    fn actions(&self, before: Option<u64>, most: usize) -> BoxFuture<'_, Result<Vec<AuditEntry>>>;
 
     /// What is told, and how tasks end.
     fn events(&self, query: EventQuery)
@@ -74,6 +82,8 @@ pub(crate) enum Place {
     Plan { subject: String },
     /// In the queue.
     Queue { sequence: u64 },
+    /// Where it waits for the turn of its key.
+    Hold { sequence: u64 },
     /// In this process's memory.
     Memory,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -9,6 +10,14 @@ use tokio::sync::Notify;
 use super::denial::Denial;
 use crate::error::Result;
 use crate::message::TaskId;
+
+/// After so long an outcome that is waited for is looked for, though nothing
+/// was told of it: what tells is sent once, and a cluster that is putting
+/// itself together again may lose it while every connection stands.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+/// The longest time between two looks for one outcome; each takes twice as
+/// long as the one before.
+const LOOK_SELDOM: Duration = Duration::from_secs(60);
 
 /// The waiters of one broker.
 #[derive(Debug, Default)]
@@ -23,6 +32,36 @@ pub(super) struct Waiters {
 struct Slot {
     outcome: OnceLock<Bytes>,
     filled: Notify,
+    /// When to look for it next, once somebody waits for it, and how long
+    /// after that again.
+    look: Mutex<Option<(Instant, Duration)>>,
+}
+
+impl Slot {
+    fn look(&self) -> MutexGuard<'_, Option<(Instant, Duration)>> {
+        self.look.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody waits.
+    fn await_it(&self, now: Instant) {
+        self.look()
+            .get_or_insert((now + LOOK_AFTER, LOOK_AFTER * 2));
+    }
+
+    /// Whether it is to be looked for now.
+    fn is_overdue(&self, now: Instant) -> bool {
+        if self.outcome.get().is_some() {
+            return false;
+        }
+        match &mut *self.look() {
+            Some((at, again)) if *at <= now => {
+                *at = now + *again;
+                *again = (*again * 2).min(LOOK_SELDOM);
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Waiters {
@@ -90,6 +129,16 @@ impl Waiters {
             .is_some_and(|slot| slot.outcome.get().is_none())
     }
 
+    /// The ids whose outcome somebody has waited for so long that it is to be
+    /// looked for; each is told once, and again after a while.
+    pub(super) fn overdue(&self, now: Instant) -> Vec<TaskId> {
+        self.lock()
+            .iter()
+            .filter(|(_, slot)| slot.is_overdue(now))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
     /// The ids whose outcome has not come yet.
     pub(super) fn open(&self) -> Vec<TaskId> {
         self.lock()
@@ -125,6 +174,7 @@ impl Expected {
             if let Some(denial) = self.waiters.refused.get() {
                 return Err(denial.clone().into_error("waiting for an outcome"));
             }
+            self.slot.await_it(Instant::now());
             filled.await;
         }
     }
@@ -172,6 +222,27 @@ mod tests {
         assert!(one.is_here() && two.is_here());
         assert_eq!(one.record().await.unwrap(), &b"no outcome"[..]);
         assert_eq!(two.record().await.unwrap(), &b"no outcome"[..]);
+    }
+
+    #[tokio::test]
+    async fn what_is_waited_for_is_looked_for_ever_more_seldom_and_the_rest_is_not() {
+        let waiters = Arc::new(Waiters::default());
+        let [one, two] = ["1", "2"].map(TaskId::from);
+        let waited_for = waiters.expect(&one, None);
+        let _not = waiters.expect(&two, None);
+        let now = Instant::now();
+        let waiting = tokio::time::timeout(Duration::ZERO, waited_for.record()).await;
+        assert!(waiting.is_err());
+        let mut looks = Vec::new();
+        for second in 0..200 {
+            let overdue = waiters.overdue(now + Duration::from_secs(second));
+            looks.extend(overdue.into_iter().map(|id| (second, id)));
+        }
+        assert!(looks.iter().all(|(_, id)| *id == one), "{looks:?}");
+        let pauses: Vec<u64> = looks.windows(2).map(|two| two[1].0 - two[0].0).collect();
+        assert_eq!(pauses, [10, 20, 40, 60, 60], "{looks:?}");
+        waiters.deliver(&one, b"an outcome");
+        assert!(waiters.overdue(now + Duration::from_secs(900)).is_empty());
     }
 
     #[test]

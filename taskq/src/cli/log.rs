@@ -65,10 +65,18 @@ impl LogArgs {
         )
     }
 
-    /// Starts to log. Does nothing in a program that logs already.
+    /// Starts to log; and to send traces, with the feature `otlp`, where
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` is set. Does nothing in a program that logs
+    /// already.
+    ///
+    /// A program that sends traces ends with `taskq::telemetry::end_traces`.
     pub fn init(&self) {
         // The filter was checked when the flags were read.
         let filter = EnvFilter::try_new(self.filter()).unwrap_or_else(|_| EnvFilter::new("info"));
+        #[cfg(feature = "otlp")]
+        if self.init_traced() {
+            return;
+        }
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr);
@@ -78,6 +86,47 @@ impl LogArgs {
                 .try_init(),
             LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
         };
+    }
+}
+
+#[cfg(feature = "otlp")]
+impl LogArgs {
+    /// Starts to log and to send traces, if they are wanted. The spans of the
+    /// program itself, made with `tracing`, are sent with taskq's.
+    fn init_traced(&self) -> bool {
+        use opentelemetry::trace::TracerProvider as _;
+        use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+        use tracing_subscriber::util::SubscriberInitExt as _;
+
+        use crate::telemetry::{SPAN_TARGET, start_traces};
+
+        let Some(started) = start_traces() else {
+            return false;
+        };
+        let filter = EnvFilter::try_new(self.filter()).unwrap_or_else(|_| EnvFilter::new("info"));
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let log = match self.log_format {
+            LogFormat::Text => log
+                .with_ansi(std::io::stderr().is_terminal() && no_color_is_unset())
+                .boxed(),
+            LogFormat::Json => log.json().flatten_event(true).boxed(),
+        };
+        let spans = started.as_ref().ok().map(|provider| {
+            let tracer = provider.tracer("taskq");
+            let own = tracing_subscriber::filter::filter_fn(|it| it.target() != SPAN_TARGET);
+            tracing_opentelemetry::layer()
+                .with_tracer(tracer)
+                .with_filter(own)
+        });
+        let subscriber = tracing_subscriber::registry()
+            .with(filter)
+            .with(spans)
+            .with(log);
+        let _ = subscriber.try_init();
+        if let Err(why) = started {
+            tracing::error!("no traces are sent: {why}");
+        }
+        true
     }
 }
 

@@ -31,9 +31,11 @@
 //! ```
 
 mod connect;
+mod health;
 mod log;
 mod stop;
 
 pub use connect::ConnectArgs;
+pub use health::check_health;
 pub use log::{LogArgs, LogFormat};
 pub use stop::stop_signal;

@@ -8,6 +8,7 @@ use super::{Client, EnqueueHook, Inner};
 use crate::broker::{Broker, ConnectOptions, Mode, Namespace};
 use crate::error::{Error, Result};
 use crate::message::IdSource;
+use crate::telemetry::Sent;
 
 /// The settings of a client. `.connect()` makes it.
 #[must_use = "a client is made by `.connect().await`"]
@@ -218,6 +219,9 @@ impl ClientBuilder {
             results: self.results,
             tell_enqueued: self.tell_enqueued,
             largest_call: self.largest_call,
+            enqueue_timeout: self.enqueue_timeout,
+            desks: super::gather::Desks::default(),
+            sent: Sent::default(),
         }))
     }
 }

@@ -4,7 +4,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 
 use super::Client;
-use crate::broker::{Cancelling, Record, Task};
+use crate::broker::{Cancelling, Record, Task, act_if_acting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{
     CancelRequest, Event, EventKind, Label, Outcome, State, TaskId, TaskMessage, Trail, labels,
@@ -129,13 +129,14 @@ impl Client {
         if let Some(reason) = &request.reason {
             event = event.with("reason", reason.as_str());
         }
-        broker.tell(event);
+        act_if_acting(&**broker, event).await;
         if !idle {
             return Ok(Cancellation::Requested);
         }
         // The outcome first: from then on nothing that a worker may still do
         // counts, and whoever waits knows.
-        let record = record(request, &task, message.as_ref(), broker.now());
+        let most = broker.max_message();
+        let record = cancelled(request, &task, message.as_ref(), broker.now(), most);
         let concluded = match broker.conclude(record).await {
             // A producer may ask, and not record: the worker that takes the
             // task will.
@@ -155,18 +156,20 @@ impl Client {
     }
 }
 
-/// The outcome of a task that no worker had.
-fn record(
+/// The outcome of a task that no worker had, of at most so many bytes if it can
+/// be.
+pub(crate) fn cancelled(
     request: &CancelRequest,
     task: &Task,
     message: Option<&TaskMessage>,
     now: Timestamp,
+    most: usize,
 ) -> Record {
     let label = |name| message.and_then(|message| message.labels.get(name));
     let number = |name| label(name).and_then(Label::as_i64);
     let text = |name| label(name).and_then(Label::as_str).map(str::to_owned);
     let attempt = number(labels::ATTEMPT).and_then(|next| u32::try_from(next - 1).ok());
-    let outcome = Outcome {
+    let mut outcome = Outcome {
         id: task.id.clone(),
         task: message
             .map_or("unknown", |message| &message.task)
@@ -180,6 +183,7 @@ fn record(
         attempt: attempt.unwrap_or(0),
         worker: String::new(),
         enqueued_at: number(labels::ENQUEUED_AT).map_or(task.stored_at, Timestamp::from_millis),
+        due_at: message.and_then(|message| message.labels.due()),
         started_at: None,
         finished_at: now,
         labels: message.map_or_else(Default::default, |message| message.labels.to_outcome()),
@@ -188,11 +192,20 @@ fn record(
         dead: None,
         cancelled_by: Some(request.by.clone()),
         payload: None,
+        message: None,
         start_told: false,
+        args: None,
+        kwargs: None,
     };
+    outcome.keep_message(&task.body);
+    let mut body = outcome.encode();
+    if body.len() > most {
+        outcome.message = None;
+        body = outcome.encode();
+    }
     Record {
         id: task.id.clone(),
-        body: outcome.encode(),
+        body,
         ttl: label(labels::TTL)
             .and_then(Label::as_f64)
             .and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok())

@@ -1,5 +1,6 @@
 //! From a call to an accepted message.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,8 +11,11 @@ use sha2::{Digest as _, Sha256};
 use super::{Client, TaskHandle};
 use crate::broker::{Lock, Publication, Published};
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{Arguments, Event, EventKind, TaskId, TaskMessage, labels};
-use crate::task::{Call, CallParts, OnConflict, Returns, Unique, UniqueLock, When};
+use crate::message::{
+    Arguments, Event, EventKind, TaskId, TaskMessage, Traceparent, key_of, labels,
+};
+use crate::task::{Call, CallParts, KeyBy, OnConflict, Returns, Unique, UniqueLock, When};
+use crate::telemetry::{Place, Sending};
 
 /// A call on its way; the handle when the broker has acknowledged it.
 #[must_use = "nothing is sent until this is awaited"]
@@ -53,7 +57,11 @@ impl<T: Returns> Call<T> {
     pub fn enqueue(self, client: &Client) -> Enqueue<'_, T::Output> {
         Enqueue(Box::pin(async move {
             let parts = self.parts?;
-            if parts.when != When::Now || parts.deadline.is_some() {
+            if parts.gather.is_some() {
+                Box::pin(client.0.broker.compare_clocks()).await;
+                return Box::pin(client.gather(*parts)).await;
+            }
+            if parts.when != When::Now || parts.deadline.is_some() || parts.key != KeyBy::None {
                 // These times are by the broker's clock.
                 Box::pin(client.0.broker.compare_clocks()).await;
             }
@@ -69,15 +77,36 @@ struct Outgoing {
     /// The whole message, where it is too large for the broker.
     payload: Option<Bytes>,
     conflict: OnConflict,
+    /// Where it is counted.
+    place: Place,
+    /// What is told of it to who traces.
+    span: Option<Sending>,
+    /// The trace that it is a part of, if it is told as an event.
+    trace_id: Option<String>,
     /// Kept for the hooks that are told how it went, if there are any.
     message: Option<Box<TaskMessage>>,
 }
 
 impl Client {
+    /// Where calls of a task are counted.
+    #[expect(
+        clippy::ptr_arg,
+        reason = "whose the name is tells whether it is known"
+    )]
+    pub(super) fn place_of(&self, task: &Cow<'static, str>) -> Place {
+        match task {
+            // A type of this program.
+            Cow::Borrowed(task) => self.0.sent.know(task),
+            // Whatever a sender calls it.
+            Cow::Owned(task) => self.0.sent.place(task),
+        }
+    }
+
     /// All that needs no broker.
     fn prepare(&self, parts: CallParts) -> Result<Outgoing> {
         taskq_syntax::check_task_name(&parts.task)?;
         taskq_syntax::check_queue_name(&parts.queue)?;
+        let place = self.place_of(&parts.task);
         let named = parts.id.is_some();
         let id = parts.id.unwrap_or_else(|| self.0.ids.next());
         let replace = parts.conflict == OnConflict::Replace;
@@ -98,9 +127,16 @@ impl Client {
             labels: parts.labels,
             arguments: parts.arguments,
         };
-        if due.is_some() {
-            // The plan's own message is stored when it falls due.
+        if let Some(key) = parts.key.key(&message.task, &message.arguments, &[]) {
+            message.labels.set(labels::KEY, key);
+        }
+        let has_key = message.labels.get(labels::KEY).is_some();
+        if due.is_some() || has_key {
+            // What falls due, or has its turn, is stored once more then.
             message.labels.set(labels::ENQUEUED_AT, now().as_millis());
+        }
+        if let Some(due) = due {
+            message.labels.set(labels::DUE, due.as_millis());
         }
         if let Some(deadline) = parts.deadline {
             let from = due.unwrap_or_else(now);
@@ -113,9 +149,17 @@ impl Client {
         {
             message.labels.set(labels::UNIQUE, lock.key.as_str());
         }
+        if let Some(UniqueLock { key: Some(key), .. }) = &parts.unique
+            && message.labels.get(labels::SENSITIVE).is_none()
+        {
+            message.labels.set(labels::UNIQUE_KEY, key.as_str());
+        }
+        let span = Sending::start(&message.task, &parts.queue, &id, &mut message.labels);
         for hook in &self.0.hooks {
             hook.before(&mut message)?;
         }
+        let trace = Traceparent::of(&message.labels).filter(|_| self.0.tell_enqueued);
+        let trace_id = trace.map(|trace| trace.trace_id.to_owned());
         let mut body = Bytes::from(message.encode());
         let mut payload = None;
         if body.len() > self.0.broker.max_message() {
@@ -147,6 +191,7 @@ impl Client {
             priority: parts.priority,
             due,
             lock,
+            key: key_of(&message.labels).map(str::to_owned),
             body,
         };
         let message = (!self.0.hooks.is_empty()).then(|| Box::new(message));
@@ -154,6 +199,9 @@ impl Client {
             publication,
             payload,
             conflict: parts.conflict,
+            place,
+            span,
+            trace_id,
             message,
         })
     }
@@ -177,10 +225,17 @@ impl Client {
                 &sent.task,
                 &sent.queue,
             )
+            .whole_of(&sent.body)
+            .traced(outgoing.trace_id.as_deref())
         });
+        let size = outgoing.publication.body.len();
         let sent = match self.0.broker.publish(outgoing.publication).await {
-            Ok(Published::Accepted) => Ok((id, expected, false)),
+            Ok(Published::Accepted) => {
+                self.0.sent.count(outgoing.place);
+                Ok((id, expected, false))
+            }
             Ok(Published::Replaced(other)) => {
+                self.0.sent.count(outgoing.place);
                 Box::pin(self.dismiss(other, &id)).await;
                 Ok((id, expected, false))
             }
@@ -196,6 +251,9 @@ impl Client {
             Ok(Published::Existing(existing)) => Ok((existing, None, true)),
             Err(error) => Err(error),
         };
+        if let Some(span) = outgoing.span {
+            span.end(size, sent.as_ref().map(|(id, ..)| id));
+        }
         if let (Some(event), Ok((_, _, false))) = (told, &sent) {
             self.0.broker.tell(event);
         }
@@ -219,7 +277,17 @@ impl Client {
     ) -> Result<Vec<TaskHandle<T::Output>>> {
         let outgoing: Vec<Outgoing> = calls
             .into_iter()
-            .map(|call| self.prepare(*call.parts?))
+            .map(|call| {
+                let parts = call.parts?;
+                match parts.gather {
+                    None => self.prepare(*parts),
+                    Some(_) => Err(Error::invalid(format!(
+                        "task {} is debounced or sent in a batch, so it cannot be sent at once \
+                         with others; use enqueue_many",
+                        parts.task
+                    ))),
+                }
+            })
             .collect::<Result<_>>()?;
         if outgoing.len() > LARGEST_BATCH {
             return Err(Error::invalid(format!(
@@ -231,9 +299,13 @@ impl Client {
         let mut batch = Vec::with_capacity(outgoing.len());
         let mut expected = Vec::with_capacity(outgoing.len());
         let mut told = Vec::new();
+        let mut places = Vec::with_capacity(outgoing.len());
+        let mut spans = Vec::new();
         for Outgoing {
             publication,
             payload,
+            place,
+            span,
             message,
             ..
         } in outgoing
@@ -244,6 +316,11 @@ impl Client {
                 Some("is unique")
             } else if payload.is_some() {
                 Some("is larger than a message")
+            } else if batch
+                .first()
+                .is_some_and(|first: &Publication| first.key.is_some() != publication.key.is_some())
+            {
+                Some("waits for the turn of a key, or others of them do")
             } else if batch
                 .first()
                 .is_some_and(|first: &Publication| first.queue != publication.queue)
@@ -264,15 +341,25 @@ impl Client {
                 false => None,
             });
             told.extend(message);
+            places.push(place);
+            spans.extend(span);
             batch.push(publication);
         }
         let sent = self.0.broker.publish_all(&batch).await;
+        for (span, one) in spans.into_iter().zip(&batch) {
+            span.end(one.body.len(), sent.as_ref().map(|_| &one.id));
+        }
         for message in &told {
             for hook in &self.0.hooks {
                 hook.after(message, sent.as_ref().map(|_| &message.id));
             }
         }
         let existing = sent?;
+        if !existing {
+            places
+                .into_iter()
+                .for_each(|place| self.0.sent.count(place));
+        }
         let handles = batch.into_iter().zip(expected).map(|(sent, expected)| {
             let expected = expected.filter(|_| !existing);
             TaskHandle::new(self.clone(), sent.id, expected, existing)

@@ -9,9 +9,12 @@ use serde::de::DeserializeOwned;
 use futures::Stream;
 
 use super::{Cancel, Client, Progress, progress};
-use crate::broker::{Expected, Status};
+use crate::broker::{Expected, Standing, Status};
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{Outcome, TaskId};
+use crate::message::{Outcome, TaskId, TaskMessage};
+
+/// How often it is looked where a task is that is between two places.
+const FALLING_LOOKS: usize = 8;
 
 /// A sent call: its id, where it is, and what it returns.
 pub struct TaskHandle<T> {
@@ -40,6 +43,10 @@ impl<T> TaskHandle<T> {
 
     pub(super) fn of(client: Client, id: TaskId) -> Self {
         Self::new(client, id, None, true)
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The task's id.
@@ -191,6 +198,32 @@ impl<T> TaskHandle<T> {
     /// [`ErrorKind::Unavailable`] when NATS does not answer.
     pub async fn status(&self) -> Result<Status> {
         self.client.0.broker.status(&self.id).await
+    }
+
+    /// The labels of the task, wherever it is: put off, in its queue, with a
+    /// worker, or ended. None when there is no trace of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when NATS does not answer.
+    pub async fn labels(&self) -> Result<Option<serde_json::Map<String, serde_json::Value>>> {
+        // It moves on while it is looked for.
+        for _ in 0..FALLING_LOOKS {
+            let task = match self.client.0.broker.standing(&self.id).await? {
+                Standing::Unknown => return Ok(None),
+                Standing::Ended(outcome) => return Ok(Some(outcome.labels)),
+                Standing::Falling => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    continue;
+                }
+                Standing::Planned { task, .. }
+                | Standing::Waiting { task, .. }
+                | Standing::Held { task, .. }
+                | Standing::Given { task, .. } => task,
+            };
+            let message = TaskMessage::decode(&task.body)?;
+            return Ok(Some(message.labels.to_outcome()));
+        }
+        Ok(None)
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod builder;
 mod cancel;
+mod delayed;
 mod enqueue;
+mod gather;
 mod handle;
 mod hook;
 mod progress;
@@ -13,7 +15,9 @@ use std::time::Duration;
 use futures::stream::{self, Stream, StreamExt as _};
 
 pub use builder::ClientBuilder;
+pub(crate) use cancel::cancelled;
 pub use cancel::{Cancel, Cancellation};
+pub use delayed::Rescheduled;
 pub use enqueue::Enqueue;
 pub use handle::TaskHandle;
 pub use hook::EnqueueHook;
@@ -23,6 +27,8 @@ use crate::broker::{Broker, Mode, Namespace, QueueDepth};
 use crate::error::Result;
 use crate::message::{IdSource, TaskId};
 use crate::task::{Call, Returns, Untyped};
+use crate::telemetry::Sent;
+use crate::time::Timestamp;
 
 /// How many calls of a bulk enqueue are under way at once.
 const BULK_WINDOW: usize = 1024;
@@ -38,7 +44,7 @@ pub(crate) struct Inner {
     ids: IdSource,
     hooks: Vec<Arc<dyn EnqueueHook>>,
     /// What the connection is called.
-    name: String,
+    pub(crate) name: String,
     /// How long a handle waits for its outcome, unless it is told.
     result_timeout: Duration,
     /// Whether outcomes of sent calls are pushed to this client.
@@ -47,6 +53,12 @@ pub(crate) struct Inner {
     tell_enqueued: bool,
     /// The most bytes of a call.
     largest_call: usize,
+    /// How long a call is tried again before its sender is told.
+    enqueue_timeout: Duration,
+    /// The calls that become one task with others.
+    desks: gather::Desks,
+    /// How many calls were accepted.
+    pub(crate) sent: Sent,
 }
 
 impl Client {
@@ -175,7 +187,6 @@ impl Client {
         self.send_atomic(calls).await
     }
 
-    #[cfg(feature = "worker")]
     pub(crate) fn new_id(&self) -> TaskId {
         self.0.ids.next()
     }
@@ -197,6 +208,25 @@ impl Client {
     /// does not answer.
     pub async fn queues(&self) -> Result<Vec<QueueDepth>> {
         self.0.broker.queues().await
+    }
+
+    /// The time by the server's clock, which delays, retries and deadlines
+    /// go by; this machine's in core mode and in memory. Asks the server at
+    /// most once a minute.
+    pub async fn server_time(&self) -> Timestamp {
+        self.0.broker.compare_clocks().await;
+        self.0.broker.now()
+    }
+
+    /// Counts the calls of these task types by name from now on, in
+    /// [`Page::client`](crate::telemetry::Page::client). Types that the
+    /// program itself has are known; a call by name is counted as one of
+    /// [`OTHER`](crate::telemetry::OTHER) until its name is known: who sends
+    /// may choose any. At most 512 are.
+    pub fn know_tasks(&self, names: impl IntoIterator<Item = impl AsRef<str>>) {
+        for name in names {
+            self.0.sent.know(name.as_ref());
+        }
     }
 
     /// The transport.

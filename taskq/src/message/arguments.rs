@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
+use super::wire;
 use crate::error::{Error, Result};
 
 /// The arguments of a call, each kept as the JSON text it came as, so that a
@@ -65,13 +66,30 @@ impl Arguments {
             .map(|(name, value)| (name.as_ref(), value.get()))
     }
 
+    /// The arguments of two JSON texts, a list and an object; nothing if both
+    /// are missing.
+    pub(crate) fn from_json(args: Option<&RawValue>, kwargs: Option<&RawValue>) -> Option<Self> {
+        if args.is_none() && kwargs.is_none() {
+            return None;
+        }
+        let positional = args.and_then(|args| serde_json::from_str(args.get()).ok());
+        let named = kwargs.and_then(|kwargs| wire::named(kwargs.get()).ok());
+        Some(Self {
+            positional: positional.unwrap_or_default(),
+            named: named.unwrap_or_default(),
+        })
+    }
+
     /// Reads the arguments as Python binds a call: by position first, then
     /// by name.
     ///
     /// # Errors
     /// A sentence that names the argument which is unknown, given twice, or
     /// one too many.
-    pub(crate) fn bind(&self, params: &[&'static str]) -> Result<Vec<Option<&RawValue>>, String> {
+    pub(crate) fn bind<P: AsRef<str>>(
+        &self,
+        params: &[P],
+    ) -> Result<Vec<Option<&RawValue>>, String> {
         if self.positional.len() > params.len() {
             return Err(format!(
                 "takes {} ({}), got {} by position",
@@ -84,7 +102,7 @@ impl Arguments {
             self.positional.iter().map(|value| Some(&**value)).collect();
         bound.resize(params.len(), None);
         for (name, value) in &self.named {
-            let Some(place) = params.iter().position(|param| param == name) else {
+            let Some(place) = params.iter().position(|param| param.as_ref() == name) else {
                 return Err(format!(
                     "has no argument `{name}`; it takes {}",
                     list(params)
@@ -145,13 +163,13 @@ fn count(n: usize) -> String {
     }
 }
 
-fn list(params: &[&str]) -> String {
+fn list<P: AsRef<str>>(params: &[P]) -> String {
     if params.is_empty() {
         return "none".to_owned();
     }
     params
         .iter()
-        .map(|param| format!("`{param}`"))
+        .map(|param| format!("`{}`", param.as_ref()))
         .collect::<Vec<_>>()
         .join(", ")
 }
@@ -203,7 +221,7 @@ mod tests {
             error(arguments(&[1], &[("text", 2)])),
             "got argument `text` twice"
         );
-        let none = arguments(&[1], &[]).bind(&[]).unwrap_err();
+        let none = arguments(&[1], &[]).bind::<&str>(&[]).unwrap_err();
         assert_eq!(none, "takes 0 arguments (none), got 1 by position");
     }
 }

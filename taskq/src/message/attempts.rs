@@ -20,9 +20,9 @@ pub struct FailedAttempt {
     pub attempt: u32,
     /// The worker that ran it.
     pub worker: String,
-    /// When it started, by the worker's clock.
+    /// When it started, by the server's clock.
     pub started_at: Timestamp,
-    /// When it failed, by the worker's clock.
+    /// When it failed, by the server's clock.
     pub finished_at: Timestamp,
     /// How it failed.
     pub error: Failure,

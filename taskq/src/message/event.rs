@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Outcome, State, TaskId};
+use super::{KEPT_ARGUMENTS, KeptArguments, Labels, Outcome, State, TaskId, TaskMessage};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
@@ -55,6 +56,8 @@ kinds! {
     LeaseLost = "lease_lost",
     /// A worker was told to stop and gave an unfinished attempt back.
     HandedBack = "handed_back",
+    /// Somebody moved a task that was put off to another time, or to now.
+    Rescheduled = "rescheduled",
     /// A task ended with a value.
     Succeeded = "succeeded",
     /// A task ended without one.
@@ -73,12 +76,53 @@ kinds! {
     WorkerUp = "worker_up",
     /// A worker stopped.
     WorkerDown = "worker_down",
+    /// An operator let a worker take nothing new.
+    WorkerQuieted = "worker_quieted",
+    /// An operator let a quiet worker go on.
+    WorkerResumed = "worker_resumed",
+    /// An operator told a worker to finish what runs, and end.
+    WorkerDrained = "worker_drained",
+    /// An operator told a worker to end at once.
+    WorkerStopped = "worker_stopped",
     /// A consumer that gave nothing was made anew.
     ConsumerMended = "consumer_mended",
+    /// A schedule was made or changed, by an operator or by a worker whose
+    /// program declares it.
+    ScheduleSet = "schedule_set",
+    /// An operator paused a schedule.
+    SchedulePaused = "schedule_paused",
+    /// An operator resumed a schedule.
+    ScheduleResumed = "schedule_resumed",
+    /// An operator removed a schedule.
+    ScheduleRemoved = "schedule_removed",
+    /// An operator ran a schedule's call.
+    ScheduleRun = "schedule_run",
+    /// Times of a schedule passed without a fire, and are not made up for.
+    FiresMissed = "fires_missed",
     /// An operator sent a dead letter again.
     Replayed = "replayed",
     /// An operator removed a dead letter.
     Discarded = "discarded",
+    /// An operator began to do one thing to many tasks.
+    OperationBegun = "operation_begun",
+    /// One thing was done to many tasks.
+    OperationDone = "operation_done",
+    /// An operator cancelled what was being done to many tasks.
+    OperationCancelled = "operation_cancelled",
+    /// An operator changed what is set for a queue.
+    QueueSet = "queue_set",
+    /// An operator paused a queue.
+    QueuePaused = "queue_paused",
+    /// An operator let a queue go on.
+    QueueResumed = "queue_resumed",
+    /// An operator cancelled all that waited in a queue.
+    QueuePurged = "queue_purged",
+    /// An operator paused a task type.
+    TaskPaused = "task_paused",
+    /// An operator let a task type go on.
+    TaskResumed = "task_resumed",
+    /// Somebody had what is hidden of a task shown.
+    Revealed = "revealed",
 }
 
 impl fmt::Display for EventKind {
@@ -156,6 +200,14 @@ impl Event {
         }
     }
 
+    /// As a part of a trace, if it is of one.
+    pub(crate) fn traced(self, trace_id: Option<&str>) -> Self {
+        match trace_id {
+            Some(id) => self.with("trace_id", id),
+            None => self,
+        }
+    }
+
     pub(crate) fn on(mut self, worker: &str, attempt: u32) -> Self {
         self.worker = Some(worker.to_owned());
         self.attempt = Some(attempt);
@@ -167,11 +219,31 @@ impl Event {
         self
     }
 
+    /// With what the task is found by before it ends: nothing else tells that
+    /// until then.
+    pub(crate) fn whole(mut self, labels: &Labels, kept: &KeptArguments) -> Self {
+        let labels = labels.to_outcome();
+        if !labels.is_empty() {
+            self = self.with("labels", labels);
+        }
+        kept.values()
+            .fold(self, |event, (name, value)| event.with(name, value))
+    }
+
+    /// The same, of a message as it is sent.
+    pub(crate) fn whole_of(self, body: &Bytes) -> Self {
+        match TaskMessage::decode_and_keep(body, KEPT_ARGUMENTS) {
+            Ok((message, kept)) => self.whole(&message.labels, &kept),
+            Err(_) => self,
+        }
+    }
+
     /// What an outcome tells: that the last attempt started, unless that was
     /// told when it did, and how the task ended.
     pub(crate) fn of_outcome(outcome: &Outcome) -> Vec<Self> {
         let at = |kind, time| {
-            let event = Self::of(kind, time, &outcome.id, &outcome.task, &outcome.queue);
+            let event = Self::of(kind, time, &outcome.id, &outcome.task, &outcome.queue)
+                .traced(outcome.trace_id());
             match outcome.attempt {
                 0 => event,
                 number => event.on(&outcome.worker, number),
@@ -189,7 +261,11 @@ impl Event {
         };
         let mut end = at(kind, outcome.finished_at).with("seconds", outcome.execution_time);
         if let Some(error) = &outcome.error {
-            end = end.with("error", error.message.as_str());
+            let text = match outcome.cancelled_by {
+                Some(_) => error.message.as_str(),
+                None => outcome.hidden().error(error.kind, &error.message),
+            };
+            end = end.with("error", text);
         }
         if let Some(by) = &outcome.cancelled_by {
             end = end.with("by", by.as_str());

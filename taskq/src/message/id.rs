@@ -25,11 +25,16 @@ impl TaskId {
     }
 
     /// The part of the id that names its sender: the last group of a UUID
-    /// (12 hex digits), or `x` for an id of any other form. An outcome's
+    /// (12 hex digits, also where the key of a burst follows), or `x` for an
+    /// id of any other form. An outcome's
     /// subject has it as a token of its own.
     #[must_use]
     pub fn origin(&self) -> &str {
-        let text = &self.0;
+        // A burst's is that of its first call.
+        let text = match self.burst() {
+            Some(_) => &self.0[..36],
+            None => self.0.as_str(),
+        };
         let is_uuid = match text.len() {
             36 => text.as_bytes()[23] == b'-',
             32 => true,
@@ -41,6 +46,26 @@ impl TaskId {
         }
     }
 }
+
+impl TaskId {
+    /// The same id as that of a burst of calls, of this key: a digest.
+    pub(crate) fn of_burst(&self, key: &str) -> Self {
+        Self(format!("{}~{key}", self.0))
+    }
+
+    /// The key of the burst of calls that the task is of, if it is of one.
+    pub(crate) fn burst(&self) -> Option<&str> {
+        if self.0.len() != 37 + BURST_DIGITS {
+            return None;
+        }
+        let (id, key) = self.0.split_once('~')?;
+        let is_key = key.len() == BURST_DIGITS && key.bytes().all(|b| b.is_ascii_hexdigit());
+        (id.len() == 36 && is_key).then_some(key)
+    }
+}
+
+/// How long the key of a burst is.
+pub(crate) const BURST_DIGITS: usize = 20;
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

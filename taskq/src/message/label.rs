@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
+use crate::time::Timestamp;
+
 /// The type that a label's text stands for, as Taskiq numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -214,11 +216,17 @@ impl Labels {
         self.0.iter().map(|(name, label)| (name.as_str(), label))
     }
 
+    /// When the message was to start, if it was put off.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        let due = self.get(super::labels::DUE)?;
+        due.as_i64().map(Timestamp::from_millis)
+    }
+
     /// What the outcome keeps of them: as they crossed the wire, without
     /// what only one attempt tells the next.
     pub(crate) fn to_outcome(&self) -> serde_json::Map<String, Value> {
         self.iter()
-            .filter(|(name, _)| *name != super::labels::ERRORS)
+            .filter(|(name, _)| ![super::labels::ERRORS, super::labels::ASIDE].contains(name))
             .map(|(name, label)| (name.to_owned(), label.wire_value().clone()))
             .collect()
     }

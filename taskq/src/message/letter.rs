@@ -129,6 +129,10 @@ pub struct DeadLetter {
     /// under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
+    /// What is hidden of it from who does not ask: `*` for all, or the names of
+    /// arguments with commas between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitive: Option<String>,
 }
 
 fn is_zero(sequence: &u64) -> bool {
@@ -190,6 +194,10 @@ impl DeadLetter {
             message,
             body: None,
             payload: None,
+            sensitive: outcome
+                .labels
+                .get(labels::SENSITIVE)
+                .and_then(|label| Some(label.as_str()?.to_owned())),
         }
     }
 

@@ -6,7 +6,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{DeadReason, FailedAttempt, TaskId, arguments::from_raw};
+use super::{
+    Arguments, DeadReason, FailedAttempt, KeptArguments, TaskId, TaskMessage, arguments::from_raw,
+    labels,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{Failure, FailureKind};
 use crate::time::Timestamp;
@@ -73,9 +76,12 @@ pub struct Outcome {
     pub worker: String,
     /// When the broker accepted the call.
     pub enqueued_at: Timestamp,
-    /// When the last attempt started.
+    /// When the last attempt was to start; none if it was not put off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+    /// When the last attempt started, by the server's clock.
     pub started_at: Option<Timestamp>,
-    /// When this record was made.
+    /// When this record was made, by the server's clock.
     pub finished_at: Timestamp,
     /// The labels of the message, as they crossed the wire.
     #[serde(default)]
@@ -96,16 +102,66 @@ pub struct Outcome {
     /// The value was too large for this record: the name it is stored under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
+    /// The message as it came, where the task was cancelled: a cancelled task
+    /// leaves no dead letter, and can be run again all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<Box<RawValue>>,
     /// Whether the start of the last attempt was told as an event.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) start_told: bool,
+    /// The arguments by position, where the record keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) args: Option<Box<RawValue>>,
+    /// The arguments by name, where the record keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kwargs: Option<Box<RawValue>>,
 }
 
 impl Outcome {
+    /// Keeps the message of a cancelled task, so that it can be run again. Not
+    /// one whose arguments are stored apart: they go with the task.
+    pub(crate) fn keep_message(&mut self, body: &[u8]) {
+        if self.labels.contains_key(labels::PAYLOAD) {
+            return;
+        }
+        self.message = std::str::from_utf8(body)
+            .ok()
+            .and_then(|text| RawValue::from_string(text.to_owned()).ok());
+    }
+
     /// Whether the task succeeded.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.state == State::Succeeded
+    }
+
+    /// The trace that the task is a part of (32 hex digits), if whoever sent it
+    /// or ran it was traced.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<&str> {
+        let parent = self.labels.get(super::labels::TRACEPARENT)?.as_str()?;
+        Some(super::Traceparent::parse(parent)?.trace_id)
+    }
+
+    /// How long after its time the last attempt started; none if it was not
+    /// put off, or never started. To the millisecond, by the server's clock.
+    #[must_use]
+    pub fn lateness(&self) -> Option<std::time::Duration> {
+        Some(self.started_at?.since(self.due_at?))
+    }
+
+    /// What the task was called with, where the record keeps it: always where
+    /// the task was cancelled; of a success not where there were no arguments,
+    /// where they are sensitive, or where they are longer than the worker keeps
+    /// ([`WorkerBuilder::keep_arguments`](crate::WorkerBuilder::keep_arguments));
+    /// otherwise its dead letter has them.
+    #[must_use]
+    pub fn arguments(&self) -> Option<Arguments> {
+        if let Some(message) = &self.message {
+            let message = TaskMessage::decode(message.get().as_bytes());
+            return message.ok().map(|message| message.arguments);
+        }
+        Arguments::from_json(self.args.as_deref(), self.kwargs.as_deref())
     }
 
     /// The value that the task returned.
@@ -182,10 +238,22 @@ impl Outcome {
         })
     }
 
+    /// Writes the outcome as JSON, with these arguments.
+    pub(crate) fn encode_with(&self, kept: &KeptArguments) -> Vec<u8> {
+        let mut bytes = self.encode_into(Vec::with_capacity(512 + kept.len()));
+        if self.args.is_none() && self.kwargs.is_none() && self.message.is_none() {
+            kept.write_into(&mut bytes);
+        }
+        bytes
+    }
+
     /// Writes the outcome as JSON.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(512);
+        self.encode_into(Vec::with_capacity(512))
+    }
+
+    fn encode_into(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         // Text keys, numbers and JSON values only: this cannot fail.
         let written = serde_json::to_writer(&mut bytes, self);
         debug_assert!(written.is_ok());
@@ -218,6 +286,7 @@ mod tests {
             attempt: 2,
             worker: "w1".into(),
             enqueued_at: Timestamp::from_millis(1),
+            due_at: None,
             started_at: Some(Timestamp::from_millis(2)),
             finished_at: Timestamp::from_millis(3),
             labels: serde_json::Map::new(),
@@ -226,7 +295,10 @@ mod tests {
             dead: None,
             cancelled_by: None,
             payload: None,
+            message: None,
             start_told: false,
+            args: None,
+            kwargs: None,
         }
     }
 

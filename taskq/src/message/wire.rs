@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
@@ -21,10 +22,10 @@ struct Incoming<'a> {
     labels: Option<Pairs<Value>>,
     #[serde(default)]
     labels_types: Option<Pairs<u8>>,
-    #[serde(default)]
-    args: Option<Vec<Box<RawValue>>>,
-    #[serde(default)]
-    kwargs: Option<Pairs<Box<RawValue>>>,
+    #[serde(borrow, default)]
+    args: Option<Vec<&'a RawValue>>,
+    #[serde(borrow, default)]
+    kwargs: Option<Pairs<&'a RawValue>>,
 }
 
 /// A JSON object as it stands, its keys in order; of a key that comes twice
@@ -58,7 +59,22 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {
     }
 }
 
-pub(super) fn decode(bytes: &[u8]) -> serde_json::Result<TaskMessage> {
+/// Arguments by name.
+type NamedArguments = Vec<(Cow<'static, str>, Box<RawValue>)>;
+
+/// The arguments by name of a JSON object.
+pub(super) fn named(text: &str) -> serde_json::Result<NamedArguments> {
+    let named: Pairs<Box<RawValue>> = serde_json::from_str(text)?;
+    let named = named.0.into_iter();
+    Ok(named
+        .map(|(name, value)| (Cow::Owned(name), value))
+        .collect())
+}
+
+/// A message, and where in it its arguments stand: the list and the object.
+type Decoded = (TaskMessage, Range<usize>, Range<usize>);
+
+pub(super) fn decode(bytes: &[u8]) -> serde_json::Result<Decoded> {
     let incoming: Incoming<'_> = serde_json::from_slice(bytes)?;
     let types = incoming
         .labels_types
@@ -72,21 +88,57 @@ pub(super) fn decode(bytes: &[u8]) -> serde_json::Result<TaskMessage> {
             .map(|(_, code)| LabelType::from_code(*code));
         labels.set(name, Label::from_wire(value, kind));
     }
-    Ok(TaskMessage {
+    let positional = incoming.args.unwrap_or_default();
+    let named = incoming.kwargs.map(|named| named.0).unwrap_or_default();
+    let args = place_of_list(bytes, &positional).unwrap_or(0..0);
+    let kwargs = place_of_object(bytes, &named).unwrap_or(0..0);
+    let message = TaskMessage {
         id: incoming.task_id.as_ref().into(),
         task: incoming.task_name.into_owned(),
         labels,
         arguments: Arguments {
-            positional: incoming.args.unwrap_or_default(),
-            named: incoming
-                .kwargs
-                .map(|named| named.0)
-                .unwrap_or_default()
+            positional: positional.into_iter().map(ToOwned::to_owned).collect(),
+            named: named
                 .into_iter()
-                .map(|(name, value)| (Cow::Owned(name), value))
+                .map(|(name, value)| (Cow::Owned(name), value.to_owned()))
                 .collect(),
         },
-    })
+    };
+    Ok((message, args, kwargs))
+}
+
+/// Where a list stands in a text of which its values are parts. Found from
+/// them: to have it read as a whole, and again for its values, was the dearest
+/// of what keeping arguments takes.
+fn place_of_list(bytes: &[u8], values: &[&RawValue]) -> Option<Range<usize>> {
+    let (first, _) = place_in(bytes, values.first()?);
+    let (_, last) = place_in(bytes, values.last()?);
+    within(bytes, first, last, b'[', b']')
+}
+
+/// The same of an object. Not of one whose first name is written with escapes,
+/// or twice: nobody does.
+fn place_of_object(bytes: &[u8], pairs: &[(String, &RawValue)]) -> Option<Range<usize>> {
+    let (name, value) = pairs.first()?;
+    let (first, _) = place_in(bytes, value);
+    let before = bytes.get(..first)?.trim_ascii_end().strip_suffix(b":")?;
+    let before = before.trim_ascii_end().strip_suffix(b"\"")?;
+    let before = before.strip_suffix(name.as_bytes())?.strip_suffix(b"\"")?;
+    let (_, last) = place_in(bytes, pairs.last()?.1);
+    within(bytes, before.len(), last, b'{', b'}')
+}
+
+fn place_in(bytes: &[u8], part: &RawValue) -> (usize, usize) {
+    let start = (part.get().as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize);
+    (start, start + part.get().len())
+}
+
+/// What stands between the two, with them, if there is nothing else.
+fn within(bytes: &[u8], from: usize, to: usize, open: u8, close: u8) -> Option<Range<usize>> {
+    let before = bytes.get(..from)?.trim_ascii_end();
+    let after = bytes.get(to..)?.trim_ascii_start();
+    let is_whole = before.last() == Some(&open) && after.first() == Some(&close);
+    is_whole.then(|| before.len() - 1..bytes.len() - after.len() + 1)
 }
 
 #[derive(Serialize)]
@@ -153,15 +205,19 @@ pub(super) fn encode(message: &TaskMessage) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn read(bytes: &[u8]) -> TaskMessage {
+        decode(bytes).unwrap().0
+    }
+
     #[test]
     fn absent_null_and_empty_fields_are_the_same_message() {
         let full = br#"{"task_id":"1","task_name":"t","labels":{},"labels_types":{},"args":[],"kwargs":{}}"#;
         let null = br#"{"task_id":"1","task_name":"t","labels":null,"labels_types":null,"args":null,"kwargs":null}"#;
         let bare = br#"{"task_name":"t","task_id":"1","later":{"unknown":[1]}}"#;
-        let message = decode(full).unwrap();
-        assert_eq!(decode(null).unwrap(), message);
-        assert_eq!(decode(bare).unwrap(), message);
-        assert_eq!(decode(&encode(&message)).unwrap(), message);
+        let message = read(full);
+        assert_eq!(read(null), message);
+        assert_eq!(read(bare), message);
+        assert_eq!(read(&encode(&message)), message);
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use taskq_syntax::Backoff;
 
 use super::retry_delay;
-use crate::message::{DeadReason, Label, Labels, labels};
-use crate::task::{RetryAdvice, TaskError, TaskOptions};
+use crate::message::{DeadReason, Label, Labels, TaskDefaults, labels};
+use crate::task::{BACKOFF, RETRIES, RetryAdvice, TaskError, TaskOptions};
 use crate::time::Timestamp;
 
-/// The rules of one message: the task's defaults, with what the sender set
-/// in their place.
+/// The rules of one message: what the sender set; else what the task's author
+/// did; else what is set for the queue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Policy {
     pub(crate) retries: u32,
@@ -29,11 +29,16 @@ impl Policy {
     /// Reads the rules of a message that was stored at this time. A label
     /// that cannot be read counts as not set: a message must not be lost for
     /// one.
-    pub(crate) fn of(options: &TaskOptions, labels: &Labels, stored_at: Timestamp) -> Self {
+    pub(crate) fn of(
+        options: &TaskOptions,
+        defaults: &TaskDefaults,
+        labels: &Labels,
+        stored_at: Timestamp,
+    ) -> Self {
         let mut policy = Self {
-            retries: options.retries,
-            backoff: options.backoff,
-            timeout: options.timeout,
+            retries: options.retries.or(defaults.retries).unwrap_or(RETRIES),
+            backoff: options.backoff.or(defaults.backoff).unwrap_or(BACKOFF),
+            timeout: options.timeout.or(defaults.timeout),
             ttl: options.ttl,
             // A sender that does not know the task cannot set its deadline.
             deadline: options.deadline.map(|after| stored_at.plus(after)),
@@ -132,6 +137,7 @@ mod tests {
             .timeout(Duration::from_secs(9));
         let policy = Policy::of(
             &options,
+            &NONE,
             &labels(&[
                 (labels::MAX_RETRIES, 7.into()),
                 (labels::TIMEOUT, 0.3.into()),
@@ -153,6 +159,7 @@ mod tests {
             .timeout(Duration::from_secs(9));
         let policy = Policy::of(
             &options,
+            &NONE,
             &labels(&[
                 (labels::MAX_RETRIES, "many".into()),
                 (labels::TIMEOUT, (-3.0).into()),
@@ -163,7 +170,41 @@ mod tests {
             ]),
             START,
         );
-        assert_eq!(policy, Policy::of(&options, &Labels::default(), START));
+        assert_eq!(
+            policy,
+            Policy::of(&options, &NONE, &Labels::default(), START)
+        );
+    }
+
+    const NONE: TaskDefaults = TaskDefaults {
+        retries: None,
+        backoff: None,
+        timeout: None,
+    };
+
+    #[test]
+    fn what_is_set_for_the_queue_counts_where_neither_call_nor_task_say() {
+        let defaults = TaskDefaults {
+            retries: Some(5),
+            backoff: Some(Backoff::constant(Duration::from_secs(3))),
+            timeout: Some(Duration::from_secs(30)),
+        };
+        let of =
+            |options: &TaskOptions, labels: &Labels| Policy::of(options, &defaults, labels, START);
+        let silent = of(&TaskOptions::new(), &Labels::default());
+        assert_eq!((silent.retries, silent.timeout), (5, defaults.timeout));
+        assert_eq!(silent.backoff, Backoff::constant(Duration::from_secs(3)));
+        // A task that says 0 means it.
+        let told = TaskOptions::new()
+            .retries(0)
+            .timeout(Duration::from_secs(9));
+        let told = of(&told, &Labels::default());
+        assert_eq!(
+            (told.retries, told.timeout),
+            (0, Some(Duration::from_secs(9)))
+        );
+        let sent = labels(&[(labels::MAX_RETRIES, 1.into())]);
+        assert_eq!(of(&TaskOptions::new(), &sent).retries, 1);
     }
 
     /// When the messages of these tests were stored, and failed.
@@ -175,7 +216,12 @@ mod tests {
 
     #[test]
     fn an_error_that_its_predicate_thinks_hopeless_is_not_retried() {
-        let policy = Policy::of(&TaskOptions::new().retries(2), &Labels::default(), START);
+        let policy = Policy::of(
+            &TaskOptions::new().retries(2),
+            &NONE,
+            &Labels::default(),
+            START,
+        );
         let error = TaskError::from("hopeless");
         assert_eq!(
             settle(&policy, &error, false, START, 0.5),
@@ -196,7 +242,7 @@ mod tests {
             .retries(9)
             .backoff(Backoff::constant(Duration::from_secs(5)).without_jitter())
             .deadline(Duration::from_secs(12));
-        let policy = Policy::of(&options, &Labels::default(), START);
+        let policy = Policy::of(&options, &NONE, &Labels::default(), START);
         let error = TaskError::from("again");
         let at = |seconds| {
             settle(
@@ -211,13 +257,18 @@ mod tests {
         assert_eq!(at(7), Next::Fail(DeadReason::Exhausted));
         // A sender's own deadline goes before the task's.
         let sent = labels(&[(labels::DEADLINE, 1_000_500.into())]);
-        let policy = Policy::of(&options, &sent, START);
+        let policy = Policy::of(&options, &NONE, &sent, START);
         assert_eq!(policy.deadline, Some(Timestamp::from_millis(1_000_500)));
     }
 
     #[test]
     fn an_error_steers_its_retry() {
-        let policy = Policy::of(&TaskOptions::new().retries(2), &Labels::default(), START);
+        let policy = Policy::of(
+            &TaskOptions::new().retries(2),
+            &NONE,
+            &Labels::default(),
+            START,
+        );
         let after = Duration::from_secs(42);
         let busy = TaskError::retry_after(after, "busy");
         assert_eq!(next(&policy, &busy), Next::Retry(after));
@@ -230,7 +281,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_message_is_retried_exactly_as_often_as_its_policy_says(retries in 0u32..50) {
-            let mut policy = Policy::of(&TaskOptions::new().retries(retries), &Labels::default(), START);
+            let mut policy = Policy::of(&TaskOptions::new().retries(retries), &NONE, &Labels::default(), START);
             let mut attempts = 1;
             while let Next::Retry(_) = next(&policy, &TaskError::from("again")) {
                 policy.failures += 1;
@@ -256,6 +307,7 @@ mod tests {
                     &TaskOptions::new()
                         .retries(retries)
                         .backoff(Backoff::constant(wait).without_jitter()),
+                    &NONE,
                     &Labels::default(),
                     START,
                 )

@@ -219,7 +219,7 @@ impl World {
             return;
         }
         let expected = match script.kind {
-            Kind::Fail(times) => times.min(options.retries) + 1,
+            Kind::Fail(times) => times.min(options.retries.unwrap_or(0)) + 1,
             _ => 1,
         };
         if starts != expected {

@@ -231,6 +231,7 @@ impl World {
             attempt: trail.last().map_or(0, |last| last.attempt),
             worker: String::new(),
             enqueued_at: self.timestamp(),
+            due_at: None,
             started_at: None,
             finished_at: self.timestamp(),
             labels: serde_json::Map::new(),
@@ -239,7 +240,10 @@ impl World {
             dead: None,
             cancelled_by: Some("ada".to_owned()),
             payload: None,
+            message: None,
             start_told: false,
+            args: None,
+            kwargs: None,
         };
         let body = outcome.encode().into();
         let asked = false;

@@ -10,7 +10,7 @@ use taskq_syntax::{Backoff, Priority};
 
 use super::{Task, Unique};
 use crate::error::{Error, Result};
-use crate::message::{Arguments, Label, Labels, TaskId, labels};
+use crate::message::{Arguments, Gather, Hidden, Label, Labels, TaskId, labels};
 use crate::time::Timestamp;
 
 /// What a call of `Self` returns.
@@ -64,8 +64,49 @@ pub(crate) struct CallParts {
     pub(crate) deadline: Option<Duration>,
     pub(crate) unique: Option<UniqueLock>,
     pub(crate) conflict: OnConflict,
+    pub(crate) key: KeyBy,
+    pub(crate) gather: Option<GatherBy>,
     pub(crate) labels: Labels,
     pub(crate) arguments: Arguments,
+}
+
+/// What the key of a call is, by which it waits for its turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum KeyBy {
+    /// It has none, and waits for no turn.
+    #[default]
+    None,
+    /// The task: all calls of it have the same.
+    Task,
+    /// The value of this argument, for this task.
+    Argument(&'static str),
+    /// This, for all tasks of the queue that have it.
+    Text(String),
+}
+
+impl KeyBy {
+    /// The key of a call of a task, if it has one. `params` are the task's
+    /// arguments in their order, where some may be given by position.
+    pub(crate) fn key(self, task: &str, arguments: &Arguments, params: &[&str]) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Text(key) => Some(key),
+            Self::Task => Some(task.to_owned()),
+            Self::Argument(name) => {
+                let named = arguments.iter_named();
+                let named = named.filter(|(other, _)| *other == name).last();
+                let value = named.map(|(_, value)| value).or_else(|| {
+                    let place = params.iter().position(|param| *param == name)?;
+                    arguments.positional().nth(place)
+                });
+                let value = value.unwrap_or("null");
+                // A text stands there as it is, anything else as JSON.
+                let text: Option<String> = serde_json::from_str(value).ok();
+                let value = text.as_deref().unwrap_or(value);
+                Some(format!("{task}:{value}"))
+            }
+        }
+    }
 }
 
 /// When a call may start.
@@ -91,6 +132,14 @@ pub enum OnConflict {
     Replace,
 }
 
+/// How a call becomes one task with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GatherBy {
+    /// Calls of one key, task and queue are gathered.
+    pub(crate) key: String,
+    pub(crate) gather: Gather,
+}
+
 /// What keeps a second call from being a second task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UniqueLock {
@@ -103,6 +152,12 @@ impl<T: Task> Call<T> {
     /// A call with these arguments and the task's defaults.
     pub fn new(args: T::Args) -> Self {
         let options = T::OPTIONS;
+        let mut labels = Labels::default();
+        if options.has_key() {
+            options.write_limits(&mut labels);
+        }
+        options.write_sensitivity(&mut labels);
+        let key = options.key_by();
         Self {
             parts: T::encode(args).map(|arguments| {
                 Box::new(CallParts {
@@ -113,8 +168,10 @@ impl<T: Task> Call<T> {
                     when: When::Now,
                     deadline: None,
                     conflict: OnConflict::Existing,
+                    gather: None,
                     unique: options.unique.map(|scope| UniqueLock { key: None, scope }),
-                    labels: Labels::default(),
+                    key,
+                    labels,
                     arguments,
                 })
             }),
@@ -144,7 +201,9 @@ impl Call<Untyped> {
                 when: When::Now,
                 deadline: None,
                 conflict: OnConflict::Existing,
+                gather: None,
                 unique: None,
+                key: KeyBy::None,
                 labels: Labels::default(),
                 arguments: Arguments::default(),
             })),
@@ -156,6 +215,17 @@ impl Call<Untyped> {
     /// when the call is sent.
     pub fn arg<V: Serialize + ?Sized>(self, name: impl Into<String>, value: &V) -> Self {
         self.try_with(|parts| parts.arguments.push(name.into(), value))
+    }
+
+    /// Says what is hidden of the call, as its task type does
+    /// ([`TaskInfo::hidden`](crate::admin::TaskInfo::hidden)). A worker that knows
+    /// the task hides it without this, from its first attempt on.
+    pub fn hidden(self, hidden: &Hidden) -> Self {
+        self.with(|parts| {
+            if let Some(label) = hidden.label() {
+                parts.labels.set(labels::SENSITIVE, label.into_owned());
+            }
+        })
     }
 
     /// Adds the next argument by position.
@@ -220,6 +290,109 @@ impl<T> Call<T> {
     /// [`SystemTime`](std::time::SystemTime). As [`delay`](Self::delay).
     pub fn at(self, time: impl Into<Timestamp>) -> Self {
         self.with(|parts| parts.when = When::At(time.into()))
+    }
+
+    /// Makes one task of a burst of calls of this key: it starts when there
+    /// has been no other for so long, with the arguments and options of the
+    /// last. All calls of a burst give the handle of that task, and so its
+    /// result. Once it is due, the next call begins another burst.
+    ///
+    /// The key is of this task and queue. A wait below 250 ms takes about so
+    /// long in JetStream mode. A call that is debounced cannot be unique, put
+    /// off otherwise or have an [`id`](Self::id). Core mode has no delays:
+    /// sending fails with
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    ///
+    /// ```
+    /// # use taskq::prelude::*;
+    /// # #[task] async fn reindex(shop: String, revision: u64) {}
+    /// # async fn f(client: Client) -> taskq::Result<()> {
+    /// let shop = "books";
+    /// for revision in 1..=20 {
+    ///     // One run, with revision 20.
+    ///     reindex::call(shop, revision)
+    ///         .debounce(shop, 2.seconds())
+    ///         .max_wait(1.minute())
+    ///         .enqueue(&client)
+    ///         .await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn debounce(self, key: impl Into<String>, wait: Duration) -> Self {
+        self.with(|parts| {
+            let gather = Gather::Debounce {
+                wait,
+                max_wait: None,
+            };
+            parts.gather = Some(GatherBy {
+                key: key.into(),
+                gather,
+            });
+        })
+    }
+
+    /// However many calls follow each other, a burst that is
+    /// [debounced](Self::debounce) starts no later than this after the first.
+    pub fn max_wait(self, longest: Duration) -> Self {
+        self.try_with(|parts| match &mut parts.gather {
+            Some(GatherBy {
+                gather: Gather::Debounce { max_wait, .. },
+                ..
+            }) => {
+                *max_wait = Some(longest);
+                Ok(())
+            }
+            _ => Err(Error::invalid(
+                "`max_wait` is the longest wait of a debounced call; set `debounce` before it",
+            )),
+        })
+    }
+
+    /// Sends what is in this call, whose one argument is a list, as a part of
+    /// a batch: the items of all calls of this key are one call of the task,
+    /// when there are `max` of them, or `within` this time of the first. An
+    /// item that is accepted is in exactly one call; a retry has the same
+    /// items. All calls of a batch give the handle of its task, and so its
+    /// result.
+    ///
+    /// The items of one call stay together: where they do not fit in the
+    /// batch that waits, it is sent as it is, and they begin the next. The
+    /// options are those of the batch's first call. A batch is at most as
+    /// large as a message of the broker. It cannot be unique, put off
+    /// otherwise or have an [`id`](Self::id). Core mode keeps nothing:
+    /// sending fails with
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    ///
+    /// ```
+    /// # use taskq::prelude::*;
+    /// /// Writes many at once.
+    /// #[task]
+    /// async fn index(items: Vec<String>) -> usize {
+    ///     items.len()
+    /// }
+    ///
+    /// # async fn f(client: Client) -> taskq::Result<()> {
+    /// let item = "a book".to_owned();
+    /// let handle = index::call(vec![item])
+    ///     .batch("books", 100, 2.seconds())
+    ///     .enqueue(&client)
+    ///     .await?;
+    /// println!("indexed with others: {}", handle.result().await?);
+    /// # Ok(()) }
+    /// ```
+    pub fn batch(self, key: impl Into<String>, max: usize, within: Duration) -> Self {
+        self.try_with(|parts| {
+            if max == 0 {
+                return Err(Error::invalid(
+                    "a batch of at most 0 items is none; let it have 1 or more",
+                ));
+            }
+            parts.gather = Some(GatherBy {
+                key: key.into(),
+                gather: Gather::Batch { max, within },
+            });
+            Ok(())
+        })
     }
 
     /// A second call with the same arguments (or key) within this time is
@@ -288,6 +461,32 @@ impl<T> Call<T> {
     /// How long the outcome is kept; at most 3 days, in JetStream mode.
     pub fn ttl(self, ttl: Duration) -> Self {
         self.label(labels::TTL, ttl.as_secs_f64())
+    }
+
+    /// The key by which the call waits for its turn, in place of what the
+    /// task says: 1 to 512 bytes of any text. The keys of a queue take turns,
+    /// so one of which many wait does not keep others waiting; and the limits
+    /// that the task declares are those of the key, which other tasks of the
+    /// queue may share. Core mode has no keys: sending fails with
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    pub fn key(self, key: impl Into<String>) -> Self {
+        self.try_with(|parts| {
+            let key = key.into();
+            if key.is_empty() || key.len() > 512 {
+                return Err(Error::invalid(format!(
+                    "a key is 1 to 512 bytes long, this one is {}; use a shorter one or its hash",
+                    key.len()
+                )));
+            }
+            parts.key = KeyBy::Text(key);
+            Ok(())
+        })
+    }
+
+    /// How many tasks of the call's key have a turn, for one of others: from
+    /// 1, which it is unless set, to 1000. The last call of a key counts.
+    pub fn weight(self, weight: u32) -> Self {
+        self.label(labels::WEIGHT, weight.clamp(1, 1000))
     }
 
     /// Sets a label; the task sees it in its [`Context`](crate::Context),

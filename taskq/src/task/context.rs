@@ -5,9 +5,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
-use crate::message::{Labels, TaskId};
+use crate::error::Result;
+use crate::message::{KeptArguments, Label, Labels, TaskId, Traceparent, labels};
 use crate::time::Timestamp;
 
 /// The attempt that is running: its id, its number, its labels, and whether
@@ -37,18 +41,26 @@ pub(crate) struct Attempt {
     pub(crate) task: &'static str,
     pub(crate) queue: Arc<str>,
     pub(crate) worker: Arc<str>,
+    /// The place of the task among those of the worker.
+    pub(crate) place: usize,
     /// The key of its lease.
     pub(crate) lease: u64,
     pub(crate) number: u32,
     pub(crate) enqueued_at: Timestamp,
+    /// When it was to start, if it was put off.
+    pub(crate) due: Option<Timestamp>,
     pub(crate) started_at: Timestamp,
     pub(crate) labels: Labels,
+    /// Its arguments, for its outcome and for what is told of it.
+    pub(crate) kept: KeptArguments,
     /// Made when somebody first asks for it.
     pub(crate) cancelled: OnceLock<CancellationToken>,
     /// Who passes on what the task says; nobody in unit tests.
     pub(crate) voice: Option<Arc<dyn Voice>>,
     /// What the task has said; made when it first says something.
     pub(crate) said: OnceLock<Box<Mutex<Said>>>,
+    /// Its hold on the task's checkpoint; made when it first asks for it.
+    pub(crate) hold: OnceLock<Box<tokio::sync::Mutex<Hold>>>,
     /// Whether its start was told as an event.
     pub(crate) start_told: AtomicBool,
     /// Whether what it does no longer counts: its lease was lost, its time
@@ -62,6 +74,25 @@ pub(crate) trait Voice: Send + Sync + fmt::Debug {
     fn progress(&self, attempt: &Attempt, step: Step);
     /// Tells a line of the task's log.
     fn log(&self, attempt: &Attempt, line: &str);
+    /// The task's checkpoint, and its revision: 0 if there is none.
+    fn kept<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<(u64, Option<Bytes>)>>;
+    /// Keeps a checkpoint if the one that is kept has still the expected
+    /// revision; false if it has not.
+    fn keep<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        checkpoint: Bytes,
+        expected: u64,
+    ) -> BoxFuture<'a, Result<bool>>;
+}
+
+/// An attempt's hold on its task's checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Hold {
+    /// What tells this attempt from others, once it has the checkpoint.
+    pub(super) mark: Option<String>,
+    /// Where there is no worker, in unit tests: what was kept.
+    pub(super) test: Option<Box<RawValue>>,
 }
 
 /// How far a task is.
@@ -93,7 +124,7 @@ impl Attempt {
         queue: Arc<str>,
         worker: Arc<str>,
         number: u32,
-        enqueued_at: Timestamp,
+        started_at: Timestamp,
         labels: Labels,
     ) -> Self {
         Self {
@@ -101,21 +132,34 @@ impl Attempt {
             task,
             queue,
             worker,
+            place: 0,
             lease: 0,
             number,
-            enqueued_at,
-            started_at: Timestamp::now(),
+            enqueued_at: started_at,
+            due: labels.due(),
+            started_at,
             labels,
+            kept: KeptArguments::default(),
             cancelled: OnceLock::new(),
             voice: None,
             said: OnceLock::new(),
+            hold: OnceLock::new(),
             start_told: AtomicBool::new(false),
             over: AtomicBool::new(false),
         }
     }
 
+    pub(crate) fn trace_id(&self) -> Option<&str> {
+        Some(Traceparent::of(&self.labels)?.trace_id)
+    }
+
     pub(crate) fn cancelled(&self) -> &CancellationToken {
         self.cancelled.get_or_init(CancellationToken::new)
+    }
+
+    /// Its hold on the task's checkpoint.
+    pub(super) async fn hold(&self) -> tokio::sync::MutexGuard<'_, Hold> {
+        self.hold.get_or_init(Box::default).lock().await
     }
 
     /// What it has said; made if it has said nothing yet.
@@ -128,6 +172,10 @@ impl Attempt {
 impl Context {
     pub(crate) fn new(attempt: Arc<Attempt>) -> Self {
         Self(attempt)
+    }
+
+    pub(super) fn inner(&self) -> &Attempt {
+        &self.0
     }
 
     /// A context for unit tests: task `test`, queue `default`, attempt 1.
@@ -175,13 +223,70 @@ impl Context {
         self.0.number
     }
 
+    /// The trace that the task is a part of (32 hex digits), if whoever sent it
+    /// was traced or gave it a `traceparent`, or this worker is traced.
+    ///
+    /// ```
+    /// use taskq::prelude::*;
+    ///
+    /// #[task]
+    /// async fn pay(ctx: Context) {
+    ///     println!("to be found in the traces as {}", ctx.trace_id().unwrap_or("none"));
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # pay(Context::test()).await;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn trace_id(&self) -> Option<&str> {
+        self.0.trace_id()
+    }
+
     /// When the broker accepted the call.
     #[must_use]
     pub fn enqueued_at(&self) -> Timestamp {
         self.0.enqueued_at
     }
 
-    /// When this attempt started.
+    /// The schedule whose fire this is, if it is one's.
+    #[must_use]
+    pub fn schedule(&self) -> Option<&str> {
+        self.0.labels.get(labels::SCHEDULE).and_then(Label::as_str)
+    }
+
+    /// The time that this fire of a schedule is for. It starts later, by a
+    /// little or by an outage: a task that does something for a period takes
+    /// the period from here. None for a task that is no schedule's.
+    ///
+    /// ```
+    /// use taskq::prelude::*;
+    ///
+    /// #[task(schedule = "0 0 * * *")]
+    /// async fn close_the_day(ctx: Context) -> String {
+    ///     match ctx.scheduled_for() {
+    ///         Some(midnight) => format!("the day before {midnight}"),
+    ///         None => "called by hand".to_owned(),
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// assert_eq!(close_the_day(Context::test()).await, "called by hand");
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn scheduled_for(&self) -> Option<Timestamp> {
+        let nominal = self.0.labels.get(labels::NOMINAL)?.as_i64()?;
+        Some(Timestamp::from_millis(nominal))
+    }
+
+    /// When this attempt was to start; none if the call was not put off, and
+    /// this is its first attempt. [`started_at`](Self::started_at) less this
+    /// is how late it is.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        self.0.due
+    }
+
+    /// When this attempt started, by the server's clock.
     #[must_use]
     pub fn started_at(&self) -> Timestamp {
         self.0.started_at

@@ -100,6 +100,24 @@ impl TaskError {
         self.advice == RetryAdvice::Never
     }
 
+    /// How long it asks to wait before another attempt, if it was made by
+    /// [`TaskError::retry_after`].
+    ///
+    /// ```
+    /// use taskq::prelude::*;
+    ///
+    /// let busy = TaskError::retry_after(30.seconds(), "the bank is busy");
+    /// assert_eq!(busy.asked_wait(), Some(30.seconds()));
+    /// assert_eq!(TaskError::from("the bank is closed").asked_wait(), None);
+    /// ```
+    #[must_use]
+    pub fn asked_wait(&self) -> Option<Duration> {
+        match self.advice {
+            RetryAdvice::After(wait) => Some(wait),
+            _ => None,
+        }
+    }
+
     /// In which way the task failed.
     #[must_use]
     pub fn kind(&self) -> FailureKind {

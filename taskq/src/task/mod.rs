@@ -2,26 +2,33 @@
 //! it may ask of the worker, and where the worker finds it.
 
 mod call;
+mod checkpoint;
 mod context;
 mod contract;
+mod declaration;
 mod error;
 mod options;
 mod registry;
 mod result;
 mod run;
+mod schema;
 mod state;
 
 pub use call::{Call, OnConflict, Returns, Untyped};
-pub(crate) use call::{CallParts, UniqueLock, When};
+pub(crate) use call::{CallParts, GatherBy, KeyBy, UniqueLock, When};
 pub(crate) use context::Attempt;
 pub use context::Context;
 #[cfg(feature = "worker")]
 pub(crate) use context::{Step, Voice};
 pub use contract::Declared;
+pub use declaration::Declaration;
 #[cfg(feature = "worker")]
 pub(crate) use error::RetryAdvice;
 pub use error::TaskError;
-pub use options::{TaskOptions, Unique};
+#[cfg(feature = "worker")]
+pub(crate) use options::BACKOFF;
+pub(crate) use options::RETRIES;
+pub use options::{Sensitivity, TaskOptions, Unique};
 #[cfg(feature = "worker")]
 pub(crate) use registry::Registry;
 pub use registry::{Param, Registration, StateNeed};
@@ -29,6 +36,7 @@ pub use result::{Finish, PlainReturn, ReturnProbe, TaskReturn};
 pub use run::{Argument, Bound, Inject, Invocation, Job};
 #[cfg(feature = "worker")]
 pub(crate) use run::{JobKind, Returned};
+pub use schema::{AnySchema, ParamSchema, SchemaProbe, TaskSchema, ValueSchema};
 pub use state::State;
 pub(crate) use state::States;
 
@@ -52,6 +60,8 @@ pub trait Task: Sized + Send + 'static {
     const PARAMS: &'static [&'static str];
     /// The defaults for calls of this task.
     const OPTIONS: TaskOptions;
+    /// What its arguments and its result look like, as far as their types tell.
+    const SCHEMA: TaskSchema = TaskSchema::UNKNOWN;
     /// What a worker needs to run it; none where only the signature is known.
     const REGISTRATION: Option<&'static Registration> = None;
     /// The arguments, as a tuple.

@@ -4,7 +4,7 @@ use std::any::{TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 
-use super::{Invocation, Job, States, TaskError, TaskOptions};
+use super::{Declaration, Invocation, Job, States, TaskError, TaskOptions, TaskSchema};
 use crate::error::{Error, ErrorKind, Result};
 
 /// All that a worker knows of a task, put in the program by `#[task]`.
@@ -17,6 +17,8 @@ pub struct Registration {
     pub output: &'static str,
     /// The defaults.
     pub options: TaskOptions,
+    /// What the arguments and the result look like.
+    pub schema: TaskSchema,
     /// The states that each injected parameter takes.
     pub needs: &'static [&'static [StateNeed]],
     /// The source file.
@@ -29,6 +31,8 @@ pub struct Registration {
     pub blocking: bool,
     /// The first paragraph of its documentation.
     pub doc: &'static str,
+    /// When it recurs, if its program says so.
+    pub schedule: Option<Declaration>,
     /// Whether an error is worth another attempt; all are where there is none.
     pub retry_if: Option<fn(&TaskError) -> bool>,
     /// Binds the arguments.
@@ -95,9 +99,9 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// The tasks of one worker, by name.
+/// The tasks of one worker, by name, each with its place among them.
 #[derive(Clone, Debug)]
-pub(crate) struct Registry(HashMap<&'static str, &'static Registration>);
+pub(crate) struct Registry(HashMap<&'static str, (usize, &'static Registration)>);
 
 impl Registry {
     /// Checks the tasks and keeps them by name.
@@ -160,8 +164,11 @@ impl Registry {
             }
         }
         if problems.is_empty() {
+            let placed = all.into_iter().enumerate();
             return Ok(Self(
-                all.into_iter().map(|task| (task.name, task)).collect(),
+                placed
+                    .map(|(place, task)| (task.name, (place, task)))
+                    .collect(),
             ));
         }
         Err(Error::new(
@@ -170,13 +177,18 @@ impl Registry {
         ))
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&'static Registration> {
-        self.0.get(name).copied()
+    /// The task of a name, and its place in [`tasks`](Self::tasks); the place
+    /// after the last for a name that is not known.
+    pub(crate) fn find(&self, name: &str) -> (usize, Option<&'static Registration>) {
+        match self.0.get(name) {
+            Some((place, task)) => (*place, Some(task)),
+            None => (self.0.len(), None),
+        }
     }
 
     /// The tasks, sorted by name.
     pub(crate) fn tasks(&self) -> Vec<&'static Registration> {
-        let mut tasks: Vec<_> = self.0.values().copied().collect();
+        let mut tasks: Vec<_> = self.0.values().map(|(_, task)| *task).collect();
         tasks.sort_by_key(|task| task.name);
         tasks
     }

@@ -37,6 +37,10 @@ pub trait Argument: Sized {
     /// # Errors
     /// See [`Bound::take`].
     fn decode(bound: &mut Bound<'_>, place: usize) -> Result<Self, TaskError>;
+
+    /// Whether a call may leave it out.
+    #[must_use]
+    fn is_optional() -> bool;
 }
 
 #[diagnostic::do_not_recommend]
@@ -47,6 +51,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Argument for T {
 
     fn decode(bound: &mut Bound<'_>, place: usize) -> Result<Self, TaskError> {
         bound.take(place)
+    }
+
+    fn is_optional() -> bool {
+        absent::<Self>().is_ok()
     }
 }
 
@@ -138,14 +146,18 @@ impl<'a> Bound<'a> {
         match self.values.get(place).copied().flatten() {
             Some(value) => from_raw(value)
                 .map_err(|error| arguments_error(format!("argument `{name}`: {error}"))),
-            None => T::deserialize(Absent(PhantomData::<serde_json::Error>))
-                .map_err(|_| arguments_error(format!("argument `{name}` is missing"))),
+            None => absent().map_err(|_| arguments_error(format!("argument `{name}` is missing"))),
         }
     }
 }
 
 fn arguments_error(message: String) -> TaskError {
     TaskError::of_kind(FailureKind::Arguments, message)
+}
+
+/// What an argument is that a call left out.
+fn absent<T: DeserializeOwned>() -> serde_json::Result<T> {
+    T::deserialize(Absent(PhantomData))
 }
 
 /// Deserializes an `Option` to `None` and nothing else, as serde does for a

@@ -9,13 +9,14 @@ use tokio::task::JoinHandle;
 
 use super::execute::Executor;
 use crate::broker::{Notice, Pulse};
+use crate::telemetry::Process;
 
 /// An attempt's start is told when it has run for so long, and looked at so
 /// often. What is over sooner is told by its outcome.
 const TOLD_AFTER: Duration = Duration::from_millis(200);
 /// Every so many looks the rest is seen to.
 const SELDOM: u32 = 5;
-/// The server has this long to show that it has the worker's requests: three
+/// The server has this long to show that it has the worker's requests: many
 /// of its heartbeats.
 const SILENCE: Duration = Duration::from_secs(15);
 /// Outcomes may wait this long to be stored.
@@ -43,6 +44,7 @@ pub(super) fn attend(
             pulse,
             settled: Instant::now(),
             confirmed: 0,
+            usage: None,
         };
         let mut tick = tokio::time::interval(TOLD_AFTER);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -81,12 +83,19 @@ struct Health {
     settled: Instant,
     /// How many were confirmed by then.
     confirmed: u64,
+    /// What the process had taken at the last look.
+    usage: Option<(Instant, Duration)>,
 }
 
 impl Health {
     fn look(&mut self) {
         let executor = &self.executor;
         let now = Instant::now();
+        let cpu = Process::this().map(|process| process.cpu);
+        if let (Some((at, before)), Some(cpu)) = (self.usage, cpu) {
+            executor.stats.set_cpu(cpu.saturating_sub(before), now - at);
+        }
+        self.usage = cpu.map(|cpu| (now, cpu));
         let confirmed = executor.settler.confirmed();
         if executor.settler.unconfirmed() == 0 || confirmed != self.confirmed {
             self.settled = now;
@@ -119,5 +128,6 @@ impl Health {
             executor.stats.set_trouble(trouble);
         }
         executor.stats.set_refused(executor.settler.refused());
+        executor.stats.set_renewed(executor.leases.renewed());
     }
 }

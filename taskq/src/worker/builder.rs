@@ -7,9 +7,11 @@ use tower::util::{BoxCloneSyncService, MapErr};
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::middleware::{Execution, Run, TaskService, TaskValue};
+use super::queues::{self, QueueWeight};
 use super::{Limits, Worker, WorkerStats};
 use crate::client::Client;
 use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::message::KEPT_ARGUMENTS;
 use crate::task::{Registration, Registry, State, States, Task};
 
 /// The settings of a worker. `.run()` builds and runs it.
@@ -18,7 +20,7 @@ use crate::task::{Registration, Registry, State, States, Task};
 pub struct WorkerBuilder {
     client: Client,
     name: Option<String>,
-    queues: Vec<String>,
+    queues: Vec<QueueWeight>,
     concurrency: usize,
     lease: Duration,
     grace: Duration,
@@ -37,13 +39,14 @@ impl WorkerBuilder {
         Self {
             client,
             name: None,
-            queues: vec!["default".to_owned()],
+            queues: vec!["default".into()],
             concurrency: 64,
             lease: Duration::from_secs(6),
             grace: Duration::from_secs(30),
             limits: Limits {
                 max_crashes: 3,
                 cancel_grace: Duration::from_secs(5),
+                keep_arguments: KEPT_ARGUMENTS,
             },
             discover: true,
             tasks: Vec::new(),
@@ -53,10 +56,23 @@ impl WorkerBuilder {
     }
 
     /// The queues to serve; `default` unless set.
+    ///
+    /// Queues may have weights: `[("default", 3), ("email", 1)]`. Then those
+    /// with a backlog share the worker's room by weight, so that `default` gets
+    /// three quarters of it while both have work, and each all of it while
+    /// the other has none. Without weights the priorities of their messages
+    /// decide alone.
+    ///
+    /// ```no_run
+    /// # use taskq::prelude::*;
+    /// # async fn f(client: Client) -> taskq::Result<()> {
+    /// Worker::builder(client).queues([("default", 3), ("email", 1)]).run().await
+    /// # }
+    /// ```
     pub fn queues<I>(mut self, queues: I) -> Self
     where
         I: IntoIterator,
-        I::Item: Into<String>,
+        I::Item: Into<QueueWeight>,
     {
         self.queues = queues.into_iter().map(Into::into).collect();
         self
@@ -151,6 +167,15 @@ impl WorkerBuilder {
         self
     }
 
+    /// Up to how many bytes of a task's arguments its outcome's record keeps,
+    /// and an event of it tells, so that the task is found by them
+    /// (`taskq_gateway`'s `arg`); longer ones are left out. 1024 unless set; 0
+    /// keeps none. Those of a sensitive task are never kept.
+    pub fn keep_arguments(mut self, bytes: usize) -> Self {
+        self.limits.keep_arguments = bytes;
+        self
+    }
+
     /// Checks everything, and makes the worker.
     ///
     /// # Errors
@@ -163,12 +188,7 @@ impl WorkerBuilder {
                 "a worker serves at least one queue; name one",
             ));
         }
-        for queue in &self.queues {
-            taskq_syntax::check_queue_name(queue)?;
-        }
-        let mut queues = self.queues;
-        queues.sort();
-        queues.dedup();
+        let (queues, weights) = queues::check(self.queues)?;
         if self.concurrency == 0 {
             return Err(Error::invalid(
                 "a worker with a concurrency of 0 runs nothing; use 1 or more",
@@ -193,10 +213,13 @@ impl WorkerBuilder {
             tasks.extend(inventory::iter::<Registration>);
         }
         let registry = Registry::new(tasks, &self.states)?;
+        let names = registry.tasks().iter().map(|task| task.name).collect();
+        let stats = WorkerStats::new(self.concurrency, names);
         Ok(Worker {
             client: self.client,
             name: self.name.unwrap_or_else(unique_name).into(),
             queues,
+            weights,
             concurrency: self.concurrency,
             lease: self.lease,
             grace: self.grace,
@@ -204,7 +227,7 @@ impl WorkerBuilder {
             registry: Arc::new(registry),
             states: Arc::new(self.states),
             service: self.service,
-            stats: WorkerStats::default(),
+            stats,
         })
     }
 
@@ -220,12 +243,16 @@ impl WorkerBuilder {
 /// `<host>-<process>-<random>`: two workers that share a name would run each
 /// other's tasks twice over in every report.
 fn unique_name() -> String {
-    let host = std::env::var("HOSTNAME")
+    let host = host().unwrap_or_else(|| "worker".to_owned());
+    let random: String = (0..4).map(|_| fastrand::lowercase()).collect();
+    format!("{host}-{}-{random}", std::process::id())
+}
+
+/// The machine's name, as far as it is told.
+pub(super) fn host() -> Option<String> {
+    std::env::var("HOSTNAME")
         .ok()
         .or_else(|| std::fs::read_to_string("/etc/hostname").ok())
         .map(|name| name.trim().to_owned())
         .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "worker".to_owned());
-    let random: String = (0..4).map(|_| fastrand::lowercase()).collect();
-    format!("{host}-{}-{random}", std::process::id())
 }

@@ -11,28 +11,34 @@ use super::record::Ending;
 use crate::broker::{Delivery, Mode, Receipt, Record, Settlement};
 use crate::failure::{Failure, FailureKind};
 use crate::message::{
-    CancelRequest, Crash, DeadLetter, DeadReason, Event, EventKind, Journal, Outcome, State,
-    TaskId, TaskMessage,
+    CancelRequest, Crash, DeadLetter, DeadReason, Event, EventKind, Hidden, Journal, Outcome,
+    State, TaskDefaults, TaskId, TaskMessage, TaskSettings, labels,
 };
 use crate::policy::{Next, settle};
-use crate::task::TaskError;
+use crate::task::{Registration, TaskError};
+use crate::telemetry::End;
 
 /// A task that nobody knows is told as an event when it has waited so long.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 
+/// For how long a task whose type is paused is put aside, at least and at
+/// most.
+const ASIDE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
 impl Executor {
-    fn settle(&self, receipt: Receipt, settlement: Settlement) {
+    pub(super) fn settle(&self, receipt: Receipt, settlement: Settlement) {
         self.settler.settle(receipt, settlement);
     }
 
     pub(super) fn succeed(&self, started: Started, value: Box<RawValue>) {
-        self.stats.count_success();
+        self.stats.count_end(started.attempt.place, End::Succeeded);
         tracing::info!(
             target: "taskq::task",
             task_id = %started.attempt.id,
             task = started.attempt.task,
             attempt = started.attempt.number,
-            ms = millis(started.since.elapsed()),
+            trace_id = started.attempt.trace_id(),
+            ms = millis(started.ran),
             "succeeded"
         );
         let record = self.record(&started, Ending::value(value));
@@ -41,23 +47,35 @@ impl Executor {
 
     /// Records that a running task was stopped.
     pub(super) fn cancelled(&self, started: Started, wish: &CancelRequest) {
-        self.stats.count_cancel();
+        self.stats.count_end(started.attempt.place, End::Cancelled);
         tracing::info!(
             target: "taskq::task",
             task_id = %started.attempt.id,
             task = started.attempt.task,
             attempt = started.attempt.number,
-            ms = millis(started.since.elapsed()),
+            trace_id = started.attempt.trace_id(),
+            ms = millis(started.ran),
             by = wish.by,
             "cancelled"
         );
-        let record = self.record(&started, Ending::cancelled(wish));
+        let mut outcome = self.outcome_of(&started, Ending::cancelled(wish));
+        self.keep_message(&mut outcome, &started.delivery);
+        let record = self.seal(outcome, started.policy.ttl);
         self.settle(started.delivery.receipt, Settlement::Finish(record));
+    }
+
+    /// Keeps the message of what was cancelled, where outcomes are kept.
+    fn keep_message(&self, outcome: &mut Outcome, delivery: &Delivery) {
+        if self.client.mode() != Mode::Core {
+            outcome.keep_message(&delivery.body);
+        }
     }
 
     pub(super) fn fail(&self, started: Started, error: &TaskError) {
         let attempt = &started.attempt;
-        let ms = millis(started.since.elapsed());
+        let ms = millis(started.ran);
+        let text = error.to_string();
+        let text = Hidden::of(&attempt.labels).error(error.kind(), &text);
         let worth = started.retry_if.is_none_or(|worth| {
             // The user's code; what it does in a panic is no answer.
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worth(error))).unwrap_or(true)
@@ -68,37 +86,38 @@ impl Executor {
             Next::Fail(reason) => reason,
             Next::Retry(delay) => {
                 if let Some(again) = self.next_attempt(&started, error, now.plus(delay)) {
-                    self.stats.count_retry();
+                    self.stats.count_end(attempt.place, End::Retried);
                     tracing::warn!(
                         target: "taskq::task",
                         task_id = %attempt.id,
                         task = attempt.task,
                         attempt = attempt.number,
+                        trace_id = attempt.trace_id(),
                         ms,
                         retry_in_ms = millis(delay),
-                        "failed, to be tried again: {error}"
+                        "failed, to be tried again: {text}"
                     );
-                    let event = self.speaker.event(attempt, EventKind::Retrying);
+                    let event = self.speaker.whole(attempt, EventKind::Retrying);
                     let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-                    self.client.0.broker.tell(
-                        event
-                            .with("error", error.to_string())
-                            .with("retry_in_ms", delay),
-                    );
+                    self.client
+                        .0
+                        .broker
+                        .tell(event.with("error", text).with("retry_in_ms", delay));
                     return self.settle(started.delivery.receipt, Settlement::Retry(again));
                 }
                 DeadReason::Exhausted
             }
         };
-        self.stats.count_failure();
+        self.stats.count_end(attempt.place, End::Failed);
         tracing::warn!(
             target: "taskq::task",
             task_id = %attempt.id,
             task = attempt.task,
             attempt = attempt.number,
+            trace_id = attempt.trace_id(),
             ms,
             reason = %reason,
-            "failed: {error}"
+            "failed: {text}"
         );
         let ending = Ending::dead(State::Failed, reason, error.failure());
         let outcome = self.outcome_of(&started, ending);
@@ -119,7 +138,7 @@ impl Executor {
             crashes,
             ..DeadLetter::of(&outcome, reason, delivery.priority.as_str(), &delivery.body)
         };
-        self.tell_dead(&letter);
+        self.tell_dead(&letter, outcome.trace_id());
         let record = self.seal(outcome, ttl);
         self.settle_letter(delivery, letter, Some(record));
     }
@@ -143,8 +162,12 @@ impl Executor {
         self.settle(delivery.receipt, settlement);
     }
 
-    fn tell_dead(&self, letter: &DeadLetter) {
+    fn tell_dead(&self, letter: &DeadLetter, trace_id: Option<&str>) {
+        let (place, _) = self.registry.find(&letter.task);
+        self.stats.count_dead(place, letter.reason);
         let now = self.client.0.broker.now();
+        let mut shown = letter.clone();
+        shown.hide();
         let mut event = Event::of(
             EventKind::Dead,
             now,
@@ -152,8 +175,9 @@ impl Executor {
             &letter.task,
             &letter.queue,
         )
+        .traced(trace_id)
         .with("reason", letter.reason.as_str())
-        .with("error", letter.error.as_str());
+        .with("error", shown.error.as_str());
         event.worker = Some(self.worker.to_string());
         self.client.0.broker.tell(event);
     }
@@ -189,7 +213,8 @@ impl Executor {
 
     /// Ends a delivery without a run.
     fn end_unstarted(&self, incoming: &Incoming, ending: Ending) -> Outcome {
-        self.stats.count_start();
+        self.stats
+            .count_unstarted(incoming.place, how_ended(ending.state()));
         let outcome = self.unstarted(incoming, ending);
         tracing::warn!(
             target: "taskq::task",
@@ -197,14 +222,17 @@ impl Executor {
             task = outcome.task,
             "{} without a run: {}",
             outcome.state,
-            outcome.error.as_ref().map_or("", |error| &error.message)
+            outcome
+                .error
+                .as_ref()
+                .map_or("", |error| outcome.hidden().error(error.kind, &error.message))
         );
         outcome
     }
 
     pub(super) fn cancel_unstarted(&self, incoming: Incoming, wish: &CancelRequest) {
-        let outcome = self.end_unstarted(&incoming, Ending::cancelled(wish));
-        self.stats.count_cancel();
+        let mut outcome = self.end_unstarted(&incoming, Ending::cancelled(wish));
+        self.keep_message(&mut outcome, &incoming.delivery);
         let record = self.seal(outcome, incoming.policy.ttl);
         self.settle(incoming.delivery.receipt, Settlement::Finish(record));
     }
@@ -221,7 +249,6 @@ impl Executor {
         let failure = Failure::new(FailureKind::Expired, text);
         let ending = Ending::dead(State::Expired, reason, failure);
         let outcome = self.end_unstarted(&incoming, ending);
-        self.stats.count_expiry();
         self.bury(incoming.delivery, outcome, incoming.policy.ttl, Vec::new());
     }
 
@@ -237,7 +264,6 @@ impl Executor {
         let failure = Failure::new(FailureKind::Crashed, text);
         let ending = Ending::dead(State::Failed, DeadReason::Crashed, failure);
         let outcome = self.end_unstarted(&incoming, ending);
-        self.stats.count_failure();
         self.bury(incoming.delivery, outcome, incoming.policy.ttl, crashes);
     }
 
@@ -245,7 +271,6 @@ impl Executor {
     pub(super) fn fail_unstarted(&self, incoming: Incoming, error: &TaskError) {
         let ending = Ending::dead(State::Failed, DeadReason::Permanent, error.failure());
         let outcome = self.end_unstarted(&incoming, ending);
-        self.stats.count_failure();
         self.bury(incoming.delivery, outcome, incoming.policy.ttl, Vec::new());
     }
 
@@ -256,8 +281,9 @@ impl Executor {
             bytes = delivery.body.len(),
             "a message cannot run and is kept as a dead letter: {reason}"
         );
-        self.stats.count_start();
-        self.stats.count_failure();
+        // A task that no worker has: it is no message.
+        let (unknown, _) = self.registry.find("");
+        self.stats.count_unstarted(unknown, End::Failed);
         let letter = DeadLetter {
             id: self.client.new_id(),
             task: "undecodable".to_owned(),
@@ -275,8 +301,9 @@ impl Executor {
             message: None,
             body: Some(base64::engine::general_purpose::STANDARD.encode(&delivery.body)),
             payload: None,
+            sensitive: None,
         };
-        self.tell_dead(&letter);
+        self.tell_dead(&letter, None);
         self.settle_letter(delivery, letter, None);
     }
 
@@ -292,10 +319,10 @@ impl Executor {
             let failure = Failure::new(FailureKind::UnknownTask, reason);
             let ending = Ending::dead(State::Failed, DeadReason::UnknownTask, failure);
             let outcome = self.end_unstarted(&incoming, ending);
-            self.stats.count_failure();
             let record = self.seal(outcome, incoming.policy.ttl);
             return self.settle(incoming.delivery.receipt, Settlement::Finish(record));
         }
+        self.stats.count_passed_on();
         // Told when it is new and then ever more seldom.
         if deliveries.is_power_of_two() {
             let task = &incoming.message.task;
@@ -324,6 +351,51 @@ impl Executor {
         self.release(incoming, delay);
     }
 
+    /// Puts a task aside whose type is paused: it comes again after a while,
+    /// the longer the pause the later, or when the type is resumed. That is no
+    /// attempt.
+    pub(super) fn set_aside(&self, incoming: Incoming, settings: &TaskSettings) {
+        let now = self.client.0.broker.now();
+        let paused_for = settings.paused.as_ref().map(|paused| now.since(paused.at));
+        let (least, most) = ASIDE;
+        let delay = (paused_for.unwrap_or_default() / 2).clamp(least, most);
+        tracing::debug!(
+            task_id = %incoming.message.id,
+            task = incoming.message.task,
+            "put aside: its type is paused"
+        );
+        match self.message_aside(&incoming, now.plus(delay)) {
+            Some(again) => self.settle(incoming.delivery.receipt, Settlement::Retry(again)),
+            None => self.release(incoming, delay),
+        }
+    }
+
+    /// Lets a call wait for the turn of the key that its task gives it. That
+    /// is no attempt.
+    pub(super) async fn give_key(&self, task: &'static Registration, mut incoming: Incoming) {
+        let payload = incoming.message.labels.get(labels::PAYLOAD);
+        let payload = payload.and_then(|name| Some(name.as_str()?.to_owned()));
+        let arguments = match payload {
+            None => incoming.message.arguments.clone(),
+            Some(name) => match self.fetch_arguments(&incoming, &name).await {
+                Some(Ok(arguments)) => arguments,
+                Some(Err(error)) => return self.fail_unstarted(incoming, &error),
+                None => return self.forget(incoming.delivery),
+            },
+        };
+        let params: Vec<&str> = task.params.iter().map(|param| param.name).collect();
+        let set = &mut incoming.message.labels;
+        if let Some(key) = task.options.key_by().key(task.name, &arguments, &params) {
+            set.set(labels::KEY, key);
+            task.options.write_limits(set);
+        }
+        let now = self.client.0.broker.now();
+        match self.message_aside(&incoming, now) {
+            Some(again) => self.settle(incoming.delivery.receipt, Settlement::Retry(again)),
+            None => self.release(incoming, Duration::from_secs(1)),
+        }
+    }
+
     /// Gives a delivery back, not counted as an attempt.
     pub(super) fn release(&self, mut incoming: Incoming, delay: Duration) {
         let receipt = incoming.delivery.receipt;
@@ -341,8 +413,8 @@ impl Executor {
             };
             return self.settle(delivery.receipt, settlement);
         };
-        let task = self.registry.get(&message.task);
-        let mut incoming = Incoming::new(delivery, message, task);
+        let defaults = TaskDefaults::default();
+        let mut incoming = Incoming::new(delivery, message, &self.registry, &defaults);
         if incoming.delivery.receipt.deliveries > 1 {
             match self.history(&incoming).await {
                 Some(history) => {
@@ -376,8 +448,8 @@ impl Executor {
 
     /// Ends an attempt whose lease was lost: nothing it does counts.
     pub(super) fn lost(&self, running: Active) {
-        self.stats.count_loss();
         let attempt = &running.attempt;
+        self.stats.count_end(attempt.place, End::Lost);
         tracing::warn!(
             target: "taskq::task",
             task_id = %attempt.id,
@@ -386,7 +458,7 @@ impl Executor {
             "lost its lease: this worker was frozen or cut off from NATS for too long; stopped \
              here, and runs elsewhere"
         );
-        let event = self.speaker.event(attempt, EventKind::LeaseLost);
+        let event = self.speaker.whole(attempt, EventKind::LeaseLost);
         self.client.0.broker.tell(event);
         stop(&running);
         if !running.journal.starts.is_empty() {
@@ -426,7 +498,7 @@ impl Executor {
         let active: Vec<Active> = self.active().drain().map(|(_, active)| active).collect();
         let count = active.len();
         for mut running in active {
-            self.stats.count_release();
+            self.stats.count_end(running.attempt.place, End::Released);
             tracing::warn!(
                 target: "taskq::task",
                 task_id = %running.attempt.id,
@@ -434,7 +506,7 @@ impl Executor {
                 attempt = running.attempt.number,
                 "not finished within the grace; handed back, not counted as an attempt"
             );
-            let event = self.speaker.event(&running.attempt, EventKind::HandedBack);
+            let event = self.speaker.whole(&running.attempt, EventKind::HandedBack);
             self.client.0.broker.tell(event);
             stop(&running);
             running.journal.refund(running.receipt.deliveries);
@@ -466,6 +538,16 @@ impl Executor {
                 self.speaker.tell_kept(&attempt, now);
             }
         }
+    }
+}
+
+/// How a task that never started is counted.
+fn how_ended(state: State) -> End {
+    match state {
+        State::Succeeded => End::Succeeded,
+        State::Failed => End::Failed,
+        State::Cancelled => End::Cancelled,
+        State::Expired => End::Expired,
     }
 }
 

@@ -11,18 +11,26 @@ use futures::future::{AbortHandle, AbortRegistration, Abortable};
 use serde_json::value::RawValue;
 use tower::ServiceExt as _;
 
+use super::early::Early;
+use super::fire::Firing;
 use super::middleware::{Execution, TaskService, TaskValue, run, unwrap_error};
 use super::panics;
 use super::suspects::Suspects;
 use super::voice::Speaker;
 use super::wishes::Wishes;
 use super::{Limits, WorkerStats};
-use crate::broker::{Delivery, History, Leases, Receipt, Settler};
+use crate::broker::{Delivery, History, Leases, Mode, Receipt, Rules, SettingKind, Settler};
 use crate::client::Client;
-use crate::failure::FailureKind;
-use crate::message::{CancelRequest, Journal, Label, Labels, TaskMessage, labels};
+use crate::failure::{Failure, FailureKind};
+use crate::message::{
+    CancelRequest, Journal, KeptArguments, Label, Labels, TaskMessage, TaskSettings, labels,
+};
 use crate::policy::{Admission, Facts, Policy, admit, may_have_a_past};
-use crate::task::{Attempt, Invocation, Job, Registration, Registry, States, TaskError, Voice};
+use crate::schedule::FireLabels;
+use crate::task::{
+    Attempt, Invocation, Job, Registration, Registry, Sensitivity, States, TaskError, Voice,
+};
+use crate::telemetry::{Beginning, Running};
 use crate::time::Timestamp;
 
 /// A suspect that has to wait for another comes back after so long.
@@ -39,11 +47,14 @@ pub(super) struct Executor {
     pub(super) leases: Arc<Leases>,
     pub(super) stats: WorkerStats,
     pub(super) limits: Limits,
+    pub(super) rules: Arc<Rules>,
     pub(super) speaker: Arc<Speaker>,
     /// Who does not want which task to go on.
     pub(super) wishes: Wishes,
     /// The messages that run here and may have killed a worker.
     pub(super) suspects: Suspects,
+    /// What came before its time.
+    pub(super) early: Early,
     /// What runs now, by lease.
     pub(super) active: Mutex<HashMap<u64, Active>>,
 }
@@ -66,7 +77,28 @@ pub(super) struct Started {
     pub(super) policy: Policy,
     pub(super) delivery: Delivery,
     pub(super) since: Instant,
+    /// How long its function took; nothing before it is over.
+    pub(super) ran: Duration,
     pub(super) retry_if: Option<fn(&TaskError) -> bool>,
+    /// What is told of it to who traces.
+    pub(super) span: Option<Running>,
+}
+
+/// What an error is called in traces. Its text is not told there.
+fn error_type(failure: &Failure) -> String {
+    match failure.type_name.as_str() {
+        "" => format!("{:?}", failure.kind),
+        name => name.to_owned(),
+    }
+}
+
+impl Started {
+    /// Tells how it ended to who traces.
+    fn trace(&mut self, failure: Option<&str>) {
+        if let Some(span) = self.span.take() {
+            span.end(self.ran, failure);
+        }
+    }
 }
 
 /// A delivery whose task was looked up.
@@ -74,8 +106,12 @@ pub(super) struct Incoming {
     pub(super) delivery: Delivery,
     pub(super) message: TaskMessage,
     pub(super) task: Option<&'static Registration>,
+    /// The place of the task among those of the worker.
+    pub(super) place: usize,
     pub(super) policy: Policy,
     pub(super) journal: Journal,
+    /// The arguments, for the outcome.
+    pub(super) kept: KeptArguments,
 }
 
 impl Incoming {
@@ -86,7 +122,9 @@ impl Incoming {
 
     fn may_have_a_past(&self) -> bool {
         let delivery = &self.delivery;
+        // A fire may have been planned twice.
         may_have_a_past(delivery.receipt.deliveries, delivery.doubtful, &self.policy)
+            || self.message.labels.get(labels::FIRE).is_some()
     }
 }
 
@@ -102,16 +140,30 @@ impl Executor {
 
     /// Runs one delivery to its settlement.
     pub(super) async fn execute(&self, delivery: Delivery) {
-        let message = match TaskMessage::decode(&delivery.body) {
-            Ok(message) => message,
+        // It was on its way here when the queue was paused, or found no place
+        // in it.
+        if delivery.unwanted || self.rules.is_queue_paused(&delivery.queue) {
+            return Box::pin(self.hand_back(delivery)).await;
+        }
+        let decoded = TaskMessage::decode_and_keep(&delivery.body, self.limits.keep_arguments);
+        let (message, kept) = match decoded {
+            Ok(decoded) => decoded,
             Err(error) => return self.bury_undecodable(delivery, &error.to_string()),
         };
-        let task = self.registry.get(&message.task);
-        let incoming = Incoming::new(delivery, message, task);
+        let (message, delivery) = match message.labels.is_empty() {
+            true => (message, delivery),
+            false => match self.keep_early(message, delivery) {
+                Some(due) => due,
+                None => return,
+            },
+        };
+        let defaults = self.rules.defaults(&delivery.queue);
+        let mut incoming = Incoming::new(delivery, message, &self.registry, &defaults);
+        incoming.kept = kept;
         // What is seldom taken is boxed: thousands of these futures live at
         // once, and all are as large as their largest part.
         if self.is_plain(&incoming)
-            && let Some(task) = task
+            && let Some(task) = incoming.task
         {
             return self.run(task, incoming).await;
         }
@@ -123,8 +175,10 @@ impl Executor {
     fn is_plain(&self, incoming: &Incoming) -> bool {
         !incoming.may_have_a_past()
             && incoming.policy.deadline.is_none()
-            && incoming.message.labels.get(labels::PAYLOAD).is_none()
+            && !incoming.message.labels.iter().any(needs_care)
             && !self.wishes.any()
+            && self.rules.paused_task(&incoming.message.task).is_none()
+            && !self.lacks_key(incoming)
             && self.holds(&incoming.delivery.receipt)
     }
 
@@ -142,9 +196,10 @@ impl Executor {
             }
         }
         incoming.journal = history.journal.for_base(incoming.policy.first_attempt);
-        let wish = history
-            .cancel
-            .or_else(|| self.wishes.of(&incoming.message.id));
+        let wish = history.cancel.or_else(|| {
+            let message = &incoming.message;
+            self.wishes.of(&message.id, &message.labels)
+        });
         let admission = admit(&Facts {
             delivery,
             journal: &incoming.journal,
@@ -166,9 +221,21 @@ impl Executor {
     }
 
     async fn admitted(&self, mut incoming: Incoming, suspect: bool) {
+        if let Some(settings) = self.paused_type(&incoming.message.task).await {
+            return self.set_aside(incoming, &settings);
+        }
         let Some(task) = incoming.task else {
             return self.pass_on(incoming);
         };
+        if self.lacks_key(&incoming) {
+            return self.give_key(task, incoming).await;
+        }
+        if let Some(fire) = FireLabels::of(&incoming.message.labels) {
+            match self.may_fire(&incoming, &fire).await {
+                Firing::Run => {}
+                other => return self.end_fire(incoming, other),
+            }
+        }
         // A message that may have killed a worker runs alone among its like,
         // so that the next death tells which of them it was.
         let place = match suspect {
@@ -207,9 +274,29 @@ impl Executor {
         self.run(task, incoming).await;
     }
 
+    /// What is set for a task type that is paused. Asked of the broker, since
+    /// what is sent on by a resume may be here before the word of it.
+    async fn paused_type(&self, task: &str) -> Option<TaskSettings> {
+        let known = self.rules.paused_task(task)?;
+        let broker = &self.client.0.broker;
+        let settings = match broker.setting(SettingKind::Task, task).await {
+            Ok(setting) => serde_json::from_slice(&setting.body.unwrap_or_default()).ok()?,
+            Err(_) => TaskSettings::clone(&known),
+        };
+        settings.paused.is_some().then_some(settings)
+    }
+
+    /// Whether the task has a limit, and whoever sent the call did not know:
+    /// it was sent by name.
+    fn lacks_key(&self, incoming: &Incoming) -> bool {
+        incoming.task.is_some_and(|task| task.options.has_limit())
+            && incoming.message.labels.get(labels::KEY).is_none()
+            && self.client.mode() != Mode::Core
+    }
+
     /// Runs a task to the end of its attempt.
     async fn run(&self, task: &'static Registration, incoming: Incoming) {
-        let (started, job, registration) = self.start(task, incoming);
+        let (mut started, job, registration) = self.start(task, incoming);
         let running = async {
             let job = job?;
             let attempt = Arc::clone(&started.attempt);
@@ -220,17 +307,20 @@ impl Executor {
         };
         let running = AssertUnwindSafe(running).catch_unwind();
         let result = Abortable::new(running, registration).await;
+        started.ran = started.since.elapsed();
         let lease = started.delivery.receipt.lease;
         let Some(active) = self.active().remove(&lease) else {
             // Handed back or lost while it ran; what it gives comes too late.
-            return;
+            return started.trace(Some("given_up"));
         };
         if !self.holds(&started.delivery.receipt) {
+            started.trace(Some("lease_lost"));
             return self.lost(active);
         }
         if started.attempt.said.get().is_some() {
             self.speaker.tell_kept(&started.attempt, Instant::now());
         }
+        self.stats.count_run(&started);
         started.attempt.over.store(true, Ordering::Release);
         let result = match result {
             Ok(Ok(returned)) => returned,
@@ -241,10 +331,21 @@ impl Executor {
             )),
         };
         match (result, active.wish) {
-            (Ok(value), _) => self.succeed(*started, value),
+            (Ok(value), _) => {
+                started.trace(None);
+                self.succeed(*started, value);
+            }
             // Asked to stop, and stopped: that is no failure.
-            (Err(_), Some(wish)) => self.cancelled(*started, &wish),
-            (Err(error), None) => self.fail(*started, &error),
+            (Err(_), Some(wish)) => {
+                started.trace(Some("cancelled"));
+                self.cancelled(*started, &wish);
+            }
+            (Err(error), None) => {
+                if started.span.is_some() {
+                    started.trace(Some(&error_type(&error.failure())));
+                }
+                self.fail(*started, &error);
+            }
         }
     }
 
@@ -258,22 +359,46 @@ impl Executor {
         let number = incoming.attempt();
         let Incoming {
             delivery,
-            message,
+            mut message,
+            place,
             policy,
             journal,
+            kept,
             ..
         } = incoming;
+        let enqueued_at = enqueued_at(&message.labels, delivery.stored_at);
+        // Who sent it by name may not have known.
+        let is_sensitive = task.options.sensitivity() != Sensitivity::None;
+        let kept = if is_sensitive {
+            KeptArguments::default()
+        } else {
+            kept
+        };
+        let started_at = self.client.0.broker.now();
+        let beginning = Beginning {
+            task: task.name,
+            queue: &delivery.queue,
+            id: &message.id,
+            number,
+            worker: &self.worker,
+            enqueued_at,
+            started_at,
+        };
+        let span = Running::start(&beginning, &mut message.labels);
         let voice: Arc<dyn Voice> = Arc::<Speaker>::clone(&self.speaker);
         let attempt = Arc::new(Attempt {
+            place,
             lease: delivery.receipt.lease,
             voice: Some(voice),
+            enqueued_at,
+            kept,
             ..Attempt::new(
                 message.id,
                 task.name,
                 Arc::clone(&delivery.queue),
                 Arc::clone(&self.worker),
                 number,
-                enqueued_at(&message.labels, delivery.stored_at),
+                started_at,
                 message.labels,
             )
         });
@@ -294,10 +419,10 @@ impl Executor {
                 abort,
             },
         );
-        self.stats.count_start();
+        self.stats.count_attempt(&attempt);
         // A wish that came between the look and now.
         if self.wishes.any()
-            && let Some(wish) = self.wishes.of(&attempt.id)
+            && let Some(wish) = self.wishes.of(&attempt.id, &attempt.labels)
         {
             self.act_upon(&wish);
         }
@@ -307,14 +432,24 @@ impl Executor {
             states: Arc::clone(&self.states),
         };
         // The user's code may decode, and so panic, here too.
-        let job = std::panic::catch_unwind(AssertUnwindSafe(|| (task.run)(invocation)))
-            .unwrap_or_else(|panic| Err(panics::caught(panic.as_ref())));
+        let bind = || std::panic::catch_unwind(AssertUnwindSafe(|| (task.run)(invocation)));
+        let bound = match task.options.is_sensitive() {
+            false => bind(),
+            true => panics::quietly(bind).map(|job| job.map(panics::quiet)),
+        };
+        let job = bound.unwrap_or_else(|panic| Err(panics::caught(panic.as_ref())));
+        let job = match &span {
+            Some(span) => job.map(|job| span.around(job)),
+            None => job,
+        };
         let started = Started {
             attempt,
             policy,
             delivery,
             since,
+            ran: Duration::ZERO,
             retry_if: task.retry_if,
+            span,
         };
         (Box::new(started), job, registration)
     }
@@ -368,6 +503,12 @@ impl Executor {
                 .map_err(unwrap_error),
         }
     }
+}
+
+/// Whether a message with this label cannot run before something is looked
+/// up.
+fn needs_care((name, _): (&str, &Label)) -> bool {
+    [labels::PAYLOAD, labels::FIRE].contains(&name)
 }
 
 pub(super) fn enqueued_at(labels: &Labels, stored_at: Timestamp) -> Timestamp {

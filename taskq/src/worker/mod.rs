@@ -2,13 +2,22 @@
 
 mod attend;
 mod builder;
+mod control;
+mod detail;
+mod early;
 mod end;
 mod execute;
+mod fire;
+mod holder;
+mod lateness;
 mod lease;
 mod middleware;
+mod page;
 mod panics;
 mod past;
+mod planner;
 mod presence;
+mod queues;
 mod record;
 mod slots;
 mod stats;
@@ -20,15 +29,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use builder::WorkerBuilder;
+pub use lateness::Lateness;
 pub use middleware::{Execution, TaskService, TaskValue};
+pub use queues::QueueWeight;
 pub use stats::{WorkerState, WorkerStats};
 
+use self::control::{Bidden, Control};
+use self::detail::Describe;
+use self::early::Early;
 use self::execute::Executor;
 use self::slots::Slots;
 use self::suspects::Suspects;
 use self::voice::Speaker;
 use self::wishes::Wishes;
-use crate::broker::{Consumer, Subscription};
+use crate::broker::{Answering, Consumer, Delivery, Subscription};
 use crate::client::Client;
 use crate::error::Result;
 use crate::message::{Event, EventKind};
@@ -67,6 +81,9 @@ pub struct Worker {
     client: Client,
     name: Arc<str>,
     queues: Vec<String>,
+    /// How the room is divided among the queues; none if only priorities
+    /// count.
+    weights: Option<Vec<u32>>,
     concurrency: usize,
     lease: Duration,
     grace: Duration,
@@ -85,6 +102,8 @@ struct Limits {
     max_crashes: u32,
     /// How long a cancelled task that listens may go on.
     cancel_grace: Duration,
+    /// How many bytes of arguments an outcome keeps.
+    keep_arguments: usize,
 }
 
 impl Worker {
@@ -116,7 +135,8 @@ impl Worker {
     ///
     /// Then it takes no more work, and what runs has the grace to finish;
     /// what does not is handed back at once and does not count as an
-    /// attempt. A second signal ends the grace.
+    /// attempt. A second signal ends the grace. An operator can tell it the
+    /// same from afar ([`admin::steer`](crate::admin::steer)).
     ///
     /// # Errors
     /// When the queues cannot be consumed from.
@@ -166,13 +186,16 @@ impl Worker {
             keeper,
             notices,
             pulse,
+            rules,
         } = self
             .client
             .0
             .broker
             .consume(Subscription {
                 queues: self.queues.clone(),
+                weights: self.weights.clone(),
                 lease: self.lease,
+                concurrency: self.concurrency,
             })
             .await?;
         // Before the first task: its retry, or its deadline, is by the
@@ -183,6 +206,7 @@ impl Worker {
         let (lose, lost) = tokio::sync::mpsc::unbounded_channel();
         let keeping = keeper.map(|keeper| lease::keep(Arc::clone(&leases), keeper, lose));
         let presence = presence::announce(&self);
+        let planner = planner::start(&self);
         let executor = Arc::new(Executor {
             client: self.client.clone(),
             worker: Arc::clone(&self.name),
@@ -197,8 +221,10 @@ impl Worker {
             leases: Arc::clone(&leases),
             stats: self.stats.clone(),
             limits: self.limits,
+            rules,
             wishes: Wishes::default(),
             suspects: Suspects::default(),
+            early: Early::default(),
             active: std::sync::Mutex::default(),
         });
         let slots = Arc::new(Slots::new(self.concurrency));
@@ -206,8 +232,13 @@ impl Worker {
         let crew = Crew {
             executor: Arc::clone(&executor),
             slots: Arc::clone(&slots),
-            _attending: attend::attend(Arc::clone(&executor), notices, lost, pulse),
+            _attending: attend::attend(Arc::clone(&executor), notices, lost, Arc::clone(&pulse)),
+            _answering: holder::answer(&executor, &slots).await,
+            _starting: early::start(Arc::clone(&executor), Arc::clone(&slots)),
         };
+        let control = Arc::new(Control::default());
+        let describe = Describe::new(&self, &executor, &slots, &pulse);
+        let _listening = control::listen(&self, &control, describe).await;
         self.log_start();
         self.tell(EventKind::WorkerUp, |event| {
             event
@@ -218,11 +249,26 @@ impl Worker {
         self.stats.set_state(WorkerState::Running);
 
         let mut pace = Pace::new();
+        let mut quiet = false;
         tokio::pin!(stop);
         loop {
+            let bidden = control.bidden();
+            match bidden {
+                Bidden::Run if quiet => self.stats.set_state(WorkerState::Running),
+                Bidden::Quiet if !quiet => {
+                    self.stats.set_state(WorkerState::Quiet);
+                    let mut unstarted = slots.take_waiting();
+                    unstarted.extend(executor.early.take_all());
+                    hand_back_all(&executor, unstarted);
+                }
+                Bidden::Drain(_) | Bidden::Stop => break,
+                Bidden::Run | Bidden::Quiet => {}
+            }
+            quiet = bidden == Bidden::Quiet;
             let ahead = pace.ahead(self.stats.finished());
             let held = slots.held();
-            let room = if settler.unconfirmed() > MOST_UNCONFIRMED || leases.is_failing() {
+            executor.early.set_room(self.concurrency + ahead);
+            let room = if quiet || settler.unconfirmed() > MOST_UNCONFIRMED || leases.is_failing() {
                 0
             } else {
                 (self.concurrency + ahead).saturating_sub(held)
@@ -231,6 +277,7 @@ impl Worker {
             let tight = room * 4 < self.concurrency + ahead;
             let batch = tokio::select! {
                 () = &mut stop => break,
+                () = control.other_than(bidden) => continue,
                 () = slots.freed(), if tight => continue,
                 // What closed the door may be over without a word.
                 () = tokio::time::sleep(AHEAD), if room == 0 => continue,
@@ -240,37 +287,30 @@ impl Worker {
                 tracing::warn!(worker = %self.name, "the connection is closed for good; stopping");
                 break;
             };
-            if leases.is_failing() {
+            if quiet || leases.is_failing() {
                 // Asked for before; others can keep what this one cannot.
-                let executor = Arc::clone(&executor);
-                tokio::spawn(async move {
-                    for delivery in batch {
-                        executor.hand_back(delivery).await;
-                    }
-                });
+                hand_back_all(&executor, batch);
                 continue;
             }
-            for _ in 0..slots.offer(batch) {
-                let (executor, slots) = (Arc::clone(&executor), Arc::clone(&slots));
-                tokio::spawn(async move {
-                    while let Some(delivery) = slots.next() {
-                        executor.execute(delivery).await;
-                        // Short tasks must not keep others from the thread.
-                        tokio::task::consume_budget().await;
-                    }
-                });
-            }
+            slots::offer(&executor, &slots, batch);
         }
 
         self.stats.set_state(WorkerState::Draining);
         drop(presence);
+        drop(planner);
+        let grace = match control.bidden() {
+            Bidden::Drain(Some(grace)) => grace,
+            Bidden::Stop => Duration::ZERO,
+            _ => self.grace,
+        };
         tracing::info!(
             worker = %self.name,
             running = slots.running(),
             "stopping: no new work; what runs has {} to finish",
-            taskq_syntax::format_duration(self.grace)
+            taskq_syntax::format_duration(grace)
         );
         let mut unstarted = slots.close();
+        unstarted.extend(executor.early.close());
         let handing_back = async {
             unstarted.extend(deliveries.close().await);
             for delivery in unstarted {
@@ -281,8 +321,9 @@ impl Worker {
         let _ = tokio::time::timeout(LAST_WORDS, handing_back).await;
         tokio::select! {
             () = slots.idle() => {}
-            () = tokio::time::sleep(self.grace) => {}
+            () = tokio::time::sleep(grace) => {}
             () = hurry => {}
+            () = control.stop() => {}
         }
         let handed_back = executor.abort_running();
         let flushed = tokio::time::timeout(LAST_WORDS, settler.flush()).await;
@@ -340,11 +381,26 @@ impl Worker {
     }
 }
 
+/// Hands back what is not started here.
+fn hand_back_all(executor: &Arc<Executor>, deliveries: Vec<Delivery>) {
+    if deliveries.is_empty() {
+        return;
+    }
+    let executor = Arc::clone(executor);
+    tokio::spawn(async move {
+        for delivery in deliveries {
+            executor.hand_back(delivery).await;
+        }
+    });
+}
+
 /// What runs; ends with it.
 struct Crew {
     executor: Arc<Executor>,
     slots: Arc<Slots>,
     _attending: attend::Attending,
+    _answering: Option<Answering>,
+    _starting: early::Starting,
 }
 
 impl Drop for Crew {

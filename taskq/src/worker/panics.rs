@@ -2,14 +2,17 @@
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Once;
 
-use crate::task::TaskError;
+use crate::task::{Job, JobKind, TaskError};
 
 thread_local! {
     /// The place of this thread's last panic.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Whether this thread runs what nobody is to read: the text of a panic is
+    /// not written to the standard error then.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Notes the place of every panic of this process from now on, and does what
@@ -29,9 +32,35 @@ pub(super) fn note_places() {
             };
             // A panic while this thread's own storage goes has no place.
             let _ = PLACE.try_with(|last| last.replace(text));
-            before(panic);
+            if !QUIET.try_with(Cell::get).unwrap_or(false) {
+                before(panic);
+            }
         }));
     });
+}
+
+/// Does something whose panics are not written to the standard error.
+pub(super) fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            QUIET.set(self.0);
+        }
+    }
+    let _before = Before(QUIET.replace(true));
+    work()
+}
+
+/// A job whose panics are not written to the standard error.
+pub(super) fn quiet(job: Job) -> Job {
+    Job(match job.0 {
+        JobKind::Future(mut future) => {
+            JobKind::Future(Box::pin(std::future::poll_fn(move |context| {
+                quietly(|| future.as_mut().poll(context))
+            })))
+        }
+        JobKind::Blocking(function) => JobKind::Blocking(Box::new(|| quietly(function))),
+    })
 }
 
 /// The error of a panic that was caught on this thread just now.

@@ -14,7 +14,7 @@ use crate::task::TaskError;
 
 impl Executor {
     /// Asks until there is an answer; none if the lease was lost first.
-    async fn insist<'a, T>(
+    pub(super) async fn insist<'a, T>(
         &self,
         receipt: &Receipt,
         what: &str,

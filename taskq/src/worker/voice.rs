@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
 use crate::broker::{Broker, Leases};
-use crate::message::{Event, EventKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{Event, EventKind, Hidden};
 use crate::task::{Attempt, Step, Voice};
 
 /// At most so often an attempt's progress is told.
@@ -14,6 +18,8 @@ const BETWEEN_STEPS: Duration = Duration::from_millis(100);
 const LONGEST_LOG: usize = 16 * 1024;
 /// The most bytes of a line that is told as an event.
 const LONGEST_LINE: usize = 4 * 1024;
+/// How long a checkpoint is kept after the last: as long as an outcome.
+const KEEP_CHECKPOINTS: Duration = Duration::from_secs(3 * 24 * 3600);
 /// How many lines an attempt may tell at once, and how many a second.
 const LINES_AT_ONCE: f64 = 100.0;
 const LINES_A_SECOND: f64 = 20.0;
@@ -36,6 +42,13 @@ impl Speaker {
         let at = self.broker.now();
         Event::of(kind, at, &attempt.id, attempt.task, &attempt.queue)
             .on(&attempt.worker, attempt.number)
+            .traced(attempt.trace_id())
+    }
+
+    /// An event of an attempt, with what the task is found by.
+    pub(super) fn whole(&self, attempt: &Attempt, kind: EventKind) -> Event {
+        self.event(attempt, kind)
+            .whole(&attempt.labels, &attempt.kept)
     }
 
     fn tell_step(&self, attempt: &Attempt, step: Step) {
@@ -44,7 +57,11 @@ impl Speaker {
             .with("done", step.done)
             .with("total", step.total);
         if !step.message.is_empty() {
-            event = event.with("message", step.message);
+            let message = match Hidden::of(&attempt.labels) {
+                Hidden::All => Hidden::All.text("").to_owned(),
+                _ => step.message,
+            };
+            event = event.with("message", message);
         }
         self.broker.tell(event);
     }
@@ -69,7 +86,7 @@ impl Speaker {
     /// Tells that an attempt has started, unless that is told.
     pub(super) fn tell_start(&self, attempt: &Attempt) {
         if !attempt.start_told.swap(true, Ordering::AcqRel) {
-            let mut event = self.event(attempt, EventKind::Started);
+            let mut event = self.whole(attempt, EventKind::Started);
             event.at = attempt.started_at;
             self.broker.tell(event);
         }
@@ -123,7 +140,43 @@ impl Voice for Speaker {
                 end -= 1;
             }
             let event = self.event(attempt, EventKind::Log);
-            self.broker.tell(event.with("message", &line[..end]));
+            let line = Hidden::of(&attempt.labels).text(&line[..end]).to_owned();
+            self.broker.tell(event.with("message", line));
         }
     }
+
+    fn kept<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<(u64, Option<Bytes>)>> {
+        Box::pin(async move {
+            let note = self.broker.note(&checkpoint(attempt)).await?;
+            Ok((note.revision, note.body))
+        })
+    }
+
+    fn keep<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        body: Bytes,
+        expected: u64,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            if !self.counts(attempt, Instant::now()) {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!(
+                        "this attempt of task {} has lost its lease or its time is over: what it \
+                         does no longer counts",
+                        attempt.id
+                    ),
+                ));
+            }
+            let key = checkpoint(attempt);
+            let keep = Some(KEEP_CHECKPOINTS);
+            self.broker.write_note(&key, body, expected, keep).await
+        })
+    }
+}
+
+/// Where a task's checkpoint is.
+fn checkpoint(attempt: &Attempt) -> String {
+    format!("checkpoint.{}", attempt.id)
 }

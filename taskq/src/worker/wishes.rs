@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 
 use super::execute::Executor;
-use crate::message::{CancelRequest, TaskId};
+use crate::message::{CancelRequest, Label, Labels, TaskId, labels};
 
 /// A wish is remembered for so long: a message that was on its way to this
 /// worker has come by then, and any later delivery looks the wish up.
@@ -31,12 +31,17 @@ impl Wishes {
         self.any.load(Ordering::Acquire)
     }
 
-    /// Who does not want this task to go on.
-    pub(super) fn of(&self, id: &TaskId) -> Option<CancelRequest> {
+    /// Who does not want this task to go on. A wish from before it was sent
+    /// again is of its life before.
+    pub(super) fn of(&self, id: &TaskId, message: &Labels) -> Option<CancelRequest> {
         if !self.any() {
             return None;
         }
-        self.heard().get(id).map(|(wish, _)| wish.clone())
+        let resent_at = message.get(labels::RESENT_AT).and_then(Label::as_i64);
+        let heard = self.heard();
+        let (wish, _) = heard.get(id)?;
+        let counts = resent_at.is_none_or(|resent| wish.at.as_millis() >= resent);
+        counts.then(|| wish.clone())
     }
 
     fn hear(&self, wish: CancelRequest, now: Instant) {

@@ -39,6 +39,9 @@ struct Work {
     /// Knows the task `nap` only, as a worker of an earlier deployment would
     #[arg(long)]
     old: bool,
+    /// Declares a schedule that fires each second
+    #[arg(long)]
+    tick: bool,
     #[command(flatten)]
     connect: ConnectArgs,
     #[command(flatten)]
@@ -59,6 +62,9 @@ struct Send {
     /// For how long each task sleeps, in milliseconds
     #[arg(long, default_value_t = 0)]
     millis: u64,
+    /// Sends the task `flaky` instead, which fails so many times first
+    #[arg(long)]
+    failures: Option<u32>,
     /// How long after it is sent each may start
     #[arg(long, value_parser = taskq::parse_duration)]
     delay: Option<Duration>,
@@ -74,6 +80,7 @@ async fn main() -> ExitCode {
         Cli::Work(args) => work(args).await,
         Cli::Send(args) => send(args).await,
     };
+    taskq::telemetry::end_traces();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -96,6 +103,9 @@ async fn work(args: Work) -> Result<(), taskq::BoxError> {
     if args.old {
         worker = worker.discover(false).task::<tasks::nap>();
     }
+    if args.tick {
+        worker = worker.task::<tasks::tick>();
+    }
     Ok(worker.run().await?)
 }
 
@@ -104,7 +114,12 @@ async fn send(args: Send) -> Result<(), taskq::BoxError> {
     let client = args.connect.builder().name("sender").results(false);
     let client = client.connect().await?;
     let call = |n: u32| {
-        let mut call = Call::<Untyped>::named("nap").arg("millis", &args.millis);
+        let call = match args.failures {
+            None => Call::<Untyped>::named("nap"),
+            // As its contract says, which a call by name does not know.
+            Some(failures) => Call::named("flaky").arg("failures", &failures),
+        };
+        let mut call = call.arg("millis", &args.millis);
         if let Some(prefix) = &args.ids {
             call = call.id(format!("{prefix}{n}"));
         }

@@ -14,6 +14,15 @@ pub(crate) async fn nap(millis: u64, notes: State<Notes>, ctx: Context) -> u64 {
     millis
 }
 
+#[task(implements = script::turn)]
+async fn turn(key: String, millis: u64, notes: State<Notes>, ctx: Context) -> u64 {
+    drop(key);
+    notes.add(What::Start, &ctx);
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    notes.add(What::Finish, &ctx);
+    millis
+}
+
 #[task(implements = script::flaky)]
 async fn flaky(
     failures: u32,
@@ -44,6 +53,23 @@ async fn block(millis: u64, notes: State<Notes>, ctx: Context) -> u64 {
     millis
 }
 
+#[task(implements = script::steps)]
+async fn steps(
+    count: u64,
+    millis: u64,
+    notes: State<Notes>,
+    ctx: Context,
+) -> Result<u64, TaskError> {
+    let first = ctx.last_checkpoint().await?.unwrap_or(0);
+    for step in first..count {
+        notes.add(What::Start, &ctx);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        ctx.checkpoint(&(step + 1)).await?;
+        notes.add(What::Finish, &ctx);
+    }
+    Ok(first)
+}
+
 #[task(implements = script::crash)]
 async fn crash(attempts: u32, notes: State<Notes>, ctx: Context) -> u32 {
     notes.add(What::Start, &ctx);
@@ -60,4 +86,10 @@ async fn big(bytes: usize, notes: State<Notes>, ctx: Context) -> String {
     let text = "x".repeat(bytes);
     notes.add(What::Finish, &ctx);
     text
+}
+
+/// In a worker that is told to have it only.
+#[task(schedule = "* * * * * *", discover = false)]
+pub(crate) async fn tick(notes: State<Notes>, ctx: Context) {
+    notes.add(What::Start, &ctx);
 }

@@ -3,7 +3,12 @@
 //! A worker takes a message by answering it; with no worker there the server
 //! says so at once. An outcome goes to the sender and is not stored.
 
+mod govern;
+mod notes;
 mod operate;
+mod plans;
+mod settings;
+mod standing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -106,6 +111,9 @@ impl Core {
         }
         if publication.lock.is_some() {
             return Err(unsupported(&what, "uniqueness"));
+        }
+        if publication.key.is_some() {
+            return Err(unsupported(&what, "limits and turns by key"));
         }
         let subject = self.names.core_work(
             &publication.queue,
@@ -267,6 +275,7 @@ impl Broker for Arc<Core> {
                 keeper: None,
                 notices,
                 pulse,
+                rules: Arc::default(),
             })
         })
     }
@@ -339,6 +348,8 @@ impl Deliveries for Intake {
                     .as_ref()
                     .and_then(|headers| headers.get(ORIGIN_TIME)?.as_str().parse().ok());
                 taken.push(Delivery {
+                    permit: None,
+                    unwanted: false,
                     priority: priority_of(&message.subject),
                     body: message.payload,
                     queue,
@@ -348,6 +359,7 @@ impl Deliveries for Intake {
                         lease: self.leases.hold("".into(), now),
                         deliveries: 1,
                         address: "".into(),
+                        turn: None,
                     },
                 });
                 next = messages.next().now_or_never().flatten();

@@ -21,7 +21,7 @@ impl JetStream {
         let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
             return Ok(false);
         };
-        self.layout.ensure_queue(&first.queue).await?;
+        self.ensure_for(first).await?;
         let what = || {
             format!(
                 "sending {} tasks at once to queue {}",
@@ -74,7 +74,7 @@ impl JetStream {
                 }
                 refusal if refusal.is_wrong_last_sequence() => return Err(duplicate(&what())),
                 refusal if refusal.is_transient() && tries < TRIES => {}
-                _ => return Err(refusal.into_error(&what())),
+                _ => return Err(self.refusal_of(refusal, &what(), &first.queue).await),
             }
         }
     }
@@ -92,12 +92,7 @@ impl JetStream {
             if is_last {
                 headers.insert(header::NATS_BATCH_COMMIT, "1");
             }
-            let subject = self.layout.names.work(
-                &publication.queue,
-                publication.priority,
-                &publication.task,
-                &publication.id,
-            );
+            let subject = self.subject_now(publication);
             let body = publication.body.clone();
             // The first is answered, so that a batch which is not wanted is
             // known before all of it is sent; and the last.

@@ -2,7 +2,7 @@
 //! and senders may be minutes apart.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -23,6 +23,14 @@ pub(super) struct Clock {
 }
 
 impl Clock {
+    /// The same, finer: in nanoseconds since 1970.
+    pub(super) fn nanos(&self) -> i64 {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX));
+        now.saturating_add(ahead.saturating_mul(1_000_000))
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         let ahead = self.ahead.load(Ordering::Relaxed);
         Timestamp::from_millis(Timestamp::now().as_millis() + ahead)

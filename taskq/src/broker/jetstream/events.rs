@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::JetStream;
 use crate::broker::names::{Namespace, api};
-use crate::broker::{EventQuery, EventScope};
+use crate::broker::{EventQuery, EventScope, Recorded};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::message::{Event, EventKind, Outcome};
 use crate::time::Timestamp;
@@ -137,22 +137,33 @@ impl JetStream {
         subject: String,
         since: Option<Timestamp>,
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let policy = match since {
+            Some(since) => {
+                let start = async_nats::datetime::parse_rfc3339(&since.to_string());
+                let start_time = start.map_err(|error| unreadable(&stream, error))?;
+                DeliverPolicy::ByStartTime { start_time }
+            }
+            None => DeliverPolicy::New,
+        };
+        let (_, found) = self.read_from(stream, subject, policy).await?;
+        Ok(found.map_ok(|found| found.body).boxed())
+    }
+
+    /// What is in a stream from a place on, and what will be, in order; how
+    /// much there is now, too.
+    pub(super) async fn read_from(
+        &self,
+        stream: String,
+        subject: String,
+        deliver_policy: DeliverPolicy,
+    ) -> Result<(u64, BoxStream<'static, Result<Recorded>>)> {
         let failed = {
             let stream = stream.clone();
-            move |error: BoxError| {
-                Error::new(
-                    ErrorKind::Unavailable,
-                    format!("reading stream {stream} failed: {error}"),
-                )
-                .with_source(error)
-            }
+            move |error: BoxError| unreadable(&stream, error)
         };
-        let deliver_policy = match since {
-            Some(since) => DeliverPolicy::ByStartTime {
-                start_time: async_nats::datetime::parse_rfc3339(&since.to_string())
-                    .map_err(&failed)?,
-            },
-            None => DeliverPolicy::New,
+        let from = match deliver_policy {
+            DeliverPolicy::ByStartSequence { start_sequence } => start_sequence,
+            _ => 0,
         };
         let config = pull::OrderedConfig {
             filter_subject: subject,
@@ -169,7 +180,11 @@ impl JetStream {
             .map_err(|error| failed(error.into()))?;
         // An ordered consumer that async-nats makes anew before it gave a
         // message begins at the start of the stream, whatever it was asked.
-        let start = consumer.cached_info().delivered.stream_sequence;
+        let start = match from {
+            0 => consumer.cached_info().delivered.stream_sequence + 1,
+            from => from,
+        };
+        let pending = consumer.cached_info().num_pending;
         let messages = consumer
             .messages()
             .await
@@ -185,16 +200,24 @@ impl JetStream {
                 }
             }
         });
-        let bodies = lasting.filter_map(move |message| {
+        let found = lasting.filter_map(move |message| {
             std::future::ready(match message {
                 Ok(message) => {
-                    let sequence = message.info().map_or(0, |info| info.stream_sequence);
-                    (sequence > start).then_some(Ok(message.message.payload))
+                    let place = message.info();
+                    let place = place.map(|info| (info.stream_sequence, info.pending));
+                    let (sequence, left) = place.unwrap_or_default();
+                    let body = message.message.payload;
+                    let recorded = Recorded {
+                        sequence,
+                        body,
+                        left,
+                    };
+                    (sequence >= start).then_some(Ok(recorded))
                 }
                 Err(error) => Some(Err(failed(error.into()))),
             })
         });
-        Ok(bodies.boxed())
+        Ok((pending, found.boxed()))
     }
 
     /// What is in a stream since a moment: each message's place and body, in
@@ -206,11 +229,41 @@ impl JetStream {
         subject: String,
         since: Timestamp,
     ) -> Result<BoxStream<'static, Result<(u64, Bytes)>>> {
+        let found = self.read_past_subjects(stream, subject, since)?;
+        Ok(found.map_ok(|found| (found.sequence, found.body)).boxed())
+    }
+
+    /// The same, with the subjects.
+    pub(super) fn read_past_subjects(
+        &self,
+        stream: String,
+        subject: String,
+        since: Timestamp,
+    ) -> Result<BoxStream<'static, Result<Found>>> {
+        match since.as_millis() {
+            ..=0 => self.read_subjects_behind(stream, subject, 0),
+            _ => self.read_subjects(stream, subject, json!({ "start_time": since.to_string() })),
+        }
+    }
+
+    /// As [`read_past_subjects`](Self::read_past_subjects), behind a sequence.
+    pub(super) fn read_subjects_behind(
+        &self,
+        stream: String,
+        subject: String,
+        after: u64,
+    ) -> Result<BoxStream<'static, Result<Found>>> {
+        let from = json!({ "seq": after.saturating_add(1) });
+        self.read_subjects(stream, subject, from)
+    }
+
+    fn read_subjects(
+        &self,
+        stream: String,
+        subject: String,
+        from: serde_json::Value,
+    ) -> Result<BoxStream<'static, Result<Found>>> {
         let broker = self.me()?;
-        let from = match since.as_millis() {
-            ..=0 => json!({ "seq": 1 }),
-            _ => json!({ "start_time": since.to_string() }),
-        };
         let batches = stream::try_unfold(Some(from), move |from| {
             let (broker, stream, subject) = (Arc::clone(&broker), stream.clone(), subject.clone());
             async move {
@@ -227,7 +280,18 @@ impl JetStream {
         Ok(batches.try_flatten().boxed())
     }
 
-    async fn read_batch(&self, stream: &str, query: &serde_json::Value) -> Result<Batch> {
+    /// How many messages there are from the first that a query finds on.
+    pub(super) async fn count_from(&self, stream: &str, query: &serde_json::Value) -> Result<u64> {
+        let batch = self.read_batch(stream, query).await?;
+        Ok(batch.messages.len() as u64 + batch.left)
+    }
+
+    /// Some messages of a stream, as its leader or a replica has them.
+    pub(super) async fn read_batch(
+        &self,
+        stream: &str,
+        query: &serde_json::Value,
+    ) -> Result<Batch> {
         let failed = |why: &dyn std::fmt::Display| {
             Error::new(
                 ErrorKind::Unavailable,
@@ -248,6 +312,7 @@ impl JetStream {
         let mut batch = Batch {
             messages: Vec::new(),
             next: None,
+            left: 0,
         };
         loop {
             let answer = tokio::time::timeout(SILENCE, answers.next());
@@ -274,16 +339,45 @@ impl JetStream {
             };
             let left = number("Nats-Num-Pending").unwrap_or(0);
             batch.next = (left > 0).then_some(sequence + 1);
-            batch.messages.push((sequence, answer.payload));
+            batch.left = left;
+            let header = |name: &str| Some(answer.headers.as_ref()?.get(name)?.as_str());
+            batch.messages.push(Found {
+                subject: header("Nats-Subject").unwrap_or_default().to_owned(),
+                sequence,
+                time: header("Nats-Time-Stamp").and_then(|time| time.parse().ok()),
+                body: answer.payload,
+                headers: answer.headers,
+            });
         }
     }
 }
 
+fn unreadable(stream: &str, error: BoxError) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("reading stream {stream} failed: {error}"),
+    )
+    .with_source(error)
+}
+
+/// A message of a stream.
+pub(super) struct Found {
+    pub(super) subject: String,
+    pub(super) sequence: u64,
+    /// When it was stored.
+    pub(super) time: Option<Timestamp>,
+    pub(super) body: Bytes,
+    /// Its own, and the server's of where it is.
+    pub(super) headers: Option<async_nats::HeaderMap>,
+}
+
 /// Some messages of a stream.
-struct Batch {
-    messages: Vec<(u64, Bytes)>,
+pub(super) struct Batch {
+    pub(super) messages: Vec<Found>,
     /// Where to go on; none at the end.
-    next: Option<u64>,
+    pub(super) next: Option<u64>,
+    /// How many there are behind the last.
+    left: u64,
 }
 
 /// Two streams of events as one, by their times. Each is nearly in order.

@@ -2,6 +2,7 @@
 //! `taskq init` (provision.rs).
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::pipe::code;
 use crate::broker::denial::Denials;
 use crate::broker::names::{Namespace, PRIORITIES, api};
 use crate::error::{Error, ErrorKind, Result};
+use crate::message::QueueSettings;
 
 /// How long outcomes are kept.
 pub(super) const KEEP_OUTCOMES: Duration = Duration::from_secs(3 * 24 * 3600);
@@ -25,6 +27,8 @@ const KEEP_EVENTS: Duration = Duration::from_secs(3 * 24 * 3600);
 /// How many events are kept, some 300 bytes each. A limit in bytes would be set
 /// aside, and a server with a small store would have no stream for them.
 const MOST_EVENTS: i64 = 500_000;
+/// How long it is kept what operators did.
+const KEEP_AUDIT: Duration = Duration::from_secs(400 * 24 * 3600);
 /// How many deliveries of a lane may be held by all workers together.
 const MAX_HELD: i64 = 100_000;
 /// How many pull requests of all workers may wait at a lane. Cannot be
@@ -46,6 +50,14 @@ pub(super) struct Layout {
     /// The queues whose streams are known to be there; the shared streams
     /// are known by the empty name.
     known: Mutex<HashSet<String>>,
+    /// The streams that are known to take what falls due.
+    fed: Mutex<HashSet<String>>,
+    /// Held by who finds that out.
+    pub(super) feeding: tokio::sync::Mutex<()>,
+    /// Held by who makes streams again that were not there.
+    making: tokio::sync::Mutex<()>,
+    /// How often somebody did.
+    made: AtomicU64,
 }
 
 impl Layout {
@@ -65,7 +77,39 @@ impl Layout {
             denials,
             replicas,
             known: Mutex::default(),
+            fed: Mutex::default(),
+            feeding: tokio::sync::Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+            made: AtomicU64::new(0),
         }
+    }
+
+    /// How many times streams were made again so far.
+    pub(super) fn times_made(&self) -> u64 {
+        self.made.load(Ordering::Acquire)
+    }
+
+    /// Makes streams again that were not there for a message. A thousand
+    /// messages may find that at once, of which one has them made: the others
+    /// wait. `before` is [`times_made`](Self::times_made) when the message was
+    /// sent.
+    pub(super) async fn make_again(
+        &self,
+        before: u64,
+        make: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let _turn = self.making.lock().await;
+        if self.times_made() != before {
+            return Ok(());
+        }
+        self.forget();
+        let made = make.await;
+        // What may go better next time the others leave to the next of them;
+        // what will not each is to be told.
+        if made.as_ref().err().is_none_or(Error::is_retryable) {
+            self.made.fetch_add(1, Ordering::AcqRel);
+        }
+        made
     }
 
     fn is_known(&self, queue: &str) -> bool {
@@ -82,8 +126,22 @@ impl Layout {
             .insert(queue.to_owned());
     }
 
+    /// Whether a stream is known to take what falls due for it.
+    pub(super) fn is_fed(&self, stream: &str) -> bool {
+        let fed = self.fed.lock();
+        fed.unwrap_or_else(PoisonError::into_inner).contains(stream)
+    }
+
+    pub(super) fn set_fed(&self, stream: &str) {
+        let fed = self.fed.lock();
+        let mut fed = fed.unwrap_or_else(PoisonError::into_inner);
+        fed.insert(stream.to_owned());
+    }
+
     /// Looks again at the next need: somebody may have removed a stream.
     pub(super) fn forget(&self) {
+        let fed = self.fed.lock();
+        fed.unwrap_or_else(PoisonError::into_inner).clear();
         self.known
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -96,9 +154,32 @@ impl Layout {
             return Ok(());
         }
         self.ensure_shared().await?;
-        self.ensure_stream(self.queue_config(queue)).await?;
+        let mut config = self.queue_config(queue);
+        config.max_messages = capped(&self.queue_settings(queue).await);
+        self.ensure_stream(config).await?;
         self.set_known(queue);
         Ok(())
+    }
+
+    /// Whether the stream is known to be there of a queue's messages that wait
+    /// for the turn of their key.
+    pub(super) fn knows_hold(&self, queue: &str) -> bool {
+        self.is_known(&format!("hold:{queue}"))
+    }
+
+    /// Makes the stream of a queue's messages that wait for the turn of their
+    /// key, if it is not there. True when that was not known before.
+    pub(super) async fn ensure_hold(&self, queue: &str) -> Result<bool> {
+        let known = format!("hold:{queue}");
+        if self.is_known(&known) {
+            return Ok(false);
+        }
+        self.ensure_queue(queue).await?;
+        let mut config = self.hold_config(queue);
+        config.max_messages = capped(&self.queue_settings(queue).await);
+        self.ensure_stream(config).await?;
+        self.set_known(&known);
+        Ok(true)
     }
 
     /// Makes the streams that all queues share, if they are not there.
@@ -106,20 +187,22 @@ impl Layout {
         if self.is_known("") {
             return Ok(());
         }
-        let streams = self.shared_configs();
-        futures::future::try_join_all(streams.map(|config| self.ensure_stream(config))).await?;
+        self.ensure_streams(self.shared_configs().into()).await?;
         self.set_known("");
         Ok(())
     }
 
     /// The streams that all queues share; a new one goes here.
-    pub(super) fn shared_configs(&self) -> [stream::Config; 5] {
+    pub(super) fn shared_configs(&self) -> [stream::Config; 8] {
         [
             self.plan_config(),
             self.done_config(),
             self.dead_config(),
             self.state_config(),
+            self.settings_config(),
+            self.limits_config(),
             self.events_config(),
+            self.audit_config(),
         ]
     }
 
@@ -150,10 +233,16 @@ impl Layout {
 
     /// Makes the object stores, if they are not there.
     pub(super) async fn ensure_buckets(&self) -> Result<()> {
-        let streams = self.bucket_configs();
-        futures::future::try_join_all(streams.map(|config| self.ensure_stream(config)))
-            .await
-            .map(drop)
+        self.ensure_streams(self.bucket_configs().into()).await
+    }
+
+    /// Makes several streams at the same time.
+    async fn ensure_streams(&self, configs: Vec<stream::Config>) -> Result<()> {
+        let streams = configs.into_iter();
+        // Each in a box of its own: the first enqueue of a program comes here,
+        // and an unoptimized build moves them over its caller's stack.
+        let made = streams.map(|config| Box::pin(self.ensure_stream(config)));
+        futures::future::try_join_all(made).await.map(drop)
     }
 
     /// An existing stream stays as it is: its limits are the operator's.
@@ -194,7 +283,11 @@ impl Layout {
                 .await;
             match existing {
                 Ok(consumer) => Ok(consumer),
-                Err(_) => self.js.create_consumer_on_stream(config, &stream).await,
+                Err(_) => {
+                    let made = self.js.create_consumer_on_stream(config, &stream).await;
+                    self.pause_if_set(queue).await;
+                    made
+                }
             }
         };
         let made = self.denials.or_denied(&[&info, &create], made).await;
@@ -240,7 +333,7 @@ impl Layout {
     pub(super) async fn ensure_lanes(&self, queue: &str, lease: Duration) -> Result<Duration> {
         self.ensure_queue(queue).await?;
         let leases = futures::future::try_join_all(
-            PRIORITIES.map(|priority| self.ensure_consumer(queue, priority, lease)),
+            PRIORITIES.map(|priority| Box::pin(self.ensure_consumer(queue, priority, lease))),
         )
         .await?;
         Ok(leases.into_iter().min().unwrap_or(lease))
@@ -276,6 +369,34 @@ impl Layout {
                 self.names.queue_stream(queue),
                 vec![self.names.work_all(queue)],
                 "taskq: the messages of a queue",
+            )
+        }
+    }
+
+    pub(super) fn hold_config(&self, queue: &str) -> stream::Config {
+        stream::Config {
+            // So that a backlog cap refuses instead of forgetting.
+            discard: stream::DiscardPolicy::New,
+            allow_atomic_publish: true,
+            // Whoever releases hears of each message as it is stored, with
+            // its place, and asks for nothing.
+            republish: Some(stream::Republish {
+                source: self.names.hold_all(queue),
+                destination: self.names.gate_stored(queue),
+                headers_only: false,
+            }),
+            sources: Some(vec![stream::Source {
+                name: self.names.plan_stream(),
+                subject_transforms: vec![stream::SubjectTransform {
+                    source: self.names.due_hold_queue(queue),
+                    destination: self.names.hold_all(queue),
+                }],
+                ..Default::default()
+            }]),
+            ..self.base(
+                self.names.hold_stream(queue),
+                vec![self.names.hold_all(queue)],
+                "taskq: the messages of a queue that wait for the turn of their key",
             )
         }
     }
@@ -336,6 +457,32 @@ impl Layout {
         }
     }
 
+    fn settings_config(&self) -> stream::Config {
+        stream::Config {
+            // The last that was set; changed by compare-and-set.
+            max_messages_per_subject: 1,
+            ..self.base(
+                self.names.settings_stream(),
+                vec![self.names.settings_all()],
+                "taskq: what is set for queues, task types and schedules",
+            )
+        }
+    }
+
+    fn limits_config(&self) -> stream::Config {
+        stream::Config {
+            // The last that was stored; changed by compare-and-set. A place
+            // ends by its age.
+            max_messages_per_subject: 1,
+            allow_message_ttl: true,
+            ..self.base(
+                self.names.limits_stream(),
+                vec![self.names.limits_all()],
+                "taskq: places and rates of limited queues",
+            )
+        }
+    }
+
     fn events_config(&self) -> stream::Config {
         stream::Config {
             max_age: KEEP_EVENTS,
@@ -347,6 +494,26 @@ impl Layout {
             )
         }
     }
+
+    /// What nobody may delete from, the operator neither; only its age ends it.
+    fn audit_config(&self) -> stream::Config {
+        stream::Config {
+            max_age: KEEP_AUDIT,
+            deny_delete: true,
+            deny_purge: true,
+            ..self.base(
+                self.names.audit_stream(),
+                vec![self.names.audit_all()],
+                "taskq: what operators did",
+            )
+        }
+    }
+}
+
+/// The limit of a queue's stream by what is set; -1 for none.
+pub(super) fn capped(settings: &QueueSettings) -> i64 {
+    let most = settings.max_backlog;
+    most.map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX))
 }
 
 fn create_error(name: &str, error: context::CreateStreamError) -> Error {

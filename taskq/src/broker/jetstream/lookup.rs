@@ -14,6 +14,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::{CancelRequest, Journal, Outcome, TaskId};
 use crate::time::Timestamp;
 
+/// How often a message that is seen nowhere is looked for: it may move from
+/// where we have yet to look to where we have looked.
+pub(super) const PASSES: u32 = 3;
+
 /// A stored message.
 #[derive(Debug)]
 pub(super) struct Stored {
@@ -21,6 +25,22 @@ pub(super) struct Stored {
     pub(super) sequence: u64,
     pub(super) body: Vec<u8>,
     pub(super) time: Timestamp,
+    /// The headers as they were sent, lines of text; empty if there are none.
+    pub(super) headers: String,
+}
+
+impl Stored {
+    /// The value of a header.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.headers.lines().filter_map(|line| line.split_once(':'));
+        lines.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value.trim()))
+    }
+
+    /// When a plan falls due.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        let schedule = self.header("Nats-Schedule")?;
+        schedule.strip_prefix("@at ")?.trim().parse().ok()
+    }
 }
 
 #[derive(Deserialize)]
@@ -35,6 +55,8 @@ struct WireStored {
     seq: u64,
     #[serde(default)]
     data: Option<String>,
+    #[serde(default)]
+    hdrs: Option<String>,
     time: Timestamp,
 }
 
@@ -49,8 +71,18 @@ struct ApiError {
 /// "no message found", "stream not found"
 const NOT_FOUND: [u64; 2] = [10037, 10059];
 
+/// What is in base64; empty where there is nothing.
+fn decoded(text: Option<String>) -> Vec<u8> {
+    text.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
+        .unwrap_or_default()
+}
+
 impl JetStream {
-    async fn get(&self, stream: &str, query: serde_json::Value) -> Result<Option<Stored>> {
+    pub(super) async fn get(
+        &self,
+        stream: &str,
+        query: serde_json::Value,
+    ) -> Result<Option<Stored>> {
         let what = || format!("looking into stream {stream}");
         let reply = self
             .ask(&what, api::message_get(stream), query.to_string().into())
@@ -84,17 +116,20 @@ impl JetStream {
         Ok(answer.message.map(|message| Stored {
             subject: message.subject,
             sequence: message.seq,
-            body: message
-                .data
-                .and_then(|data| base64::engine::general_purpose::STANDARD.decode(data).ok())
-                .unwrap_or_default(),
+            body: decoded(message.data),
             time: message.time,
+            headers: String::from_utf8_lossy(&decoded(message.hdrs)).into_owned(),
         }))
     }
 
     /// The last message of a subject.
     pub(super) async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>> {
         self.get(stream, json!({ "last_by_subj": subject })).await
+    }
+
+    /// The message at a place.
+    pub(super) async fn stored_at(&self, stream: &str, sequence: u64) -> Result<Option<Stored>> {
+        self.get(stream, json!({ "seq": sequence })).await
     }
 
     /// The first message of a subject that may have wildcards.
@@ -140,13 +175,11 @@ impl JetStream {
     pub(super) async fn find_status(&self, id: &TaskId) -> Result<Status> {
         // A message moves on while we look; what left the queue before we
         // looked there has an outcome or a plan by now.
-        for _ in 0..2 {
+        for _ in 0..PASSES {
             if let Some(outcome) = self.find_outcome(id).await? {
                 return Ok(Status::Done(outcome.state));
             }
-            let names = &self.layout.names;
-            let plan = names.plan_stream();
-            if self.first(&plan, &names.plan_of_id(id)).await?.is_some() {
+            if self.find_plan(id).await?.is_some() {
                 return Ok(Status::Scheduled);
             }
             if let Some(status) = self.find_in_queues(id).await? {
@@ -173,13 +206,19 @@ impl JetStream {
             lag: u64,
         }
         let names = &self.layout.names;
-        let due = self
-            .first(&names.plan_stream(), &names.due_of_id(id))
-            .await?;
+        let plan = names.plan_stream();
+        let mut due = self.first(&plan, &names.due_of_id(id)).await?;
+        if due.is_none() {
+            due = self.first(&plan, &names.due_hold_of_id(id)).await?;
+        }
         let Some(queue) = due.as_ref().and_then(|due| names.parse_due(&due.subject)) else {
             return Ok(false);
         };
-        let subject = format!("$JS.API.STREAM.INFO.{}", names.queue_stream(queue));
+        let (stream, queue) = match queue.strip_prefix("hold:") {
+            Some(queue) => (names.hold_stream(queue), queue),
+            None => (names.queue_stream(queue), queue),
+        };
+        let subject = api::stream_info(&stream);
         let answer = self
             .client
             .request(subject, "".into())
@@ -197,8 +236,10 @@ impl JetStream {
 
     async fn find_in_queues(&self, id: &TaskId) -> Result<Option<Status>> {
         let found = self.find_message(id).await?;
-        Ok(found.map(|(_, delivered)| {
-            if delivered {
+        Ok(found.map(|(task, delivered)| {
+            if self.due_later(&task.body).is_some() {
+                Status::Scheduled
+            } else if delivered {
                 Status::Running
             } else {
                 Status::Waiting
@@ -210,9 +251,17 @@ impl JetStream {
     pub(super) async fn find_message(&self, id: &TaskId) -> Result<Option<(Task, bool)>> {
         let names = &self.layout.names;
         let subject = names.work_of_id(id);
-        for queue in self.layout.list_queues().await? {
+        let (queues, holds) = self.layout.list_places().await?;
+        // Where it waits before where it is released to: it is in the second
+        // before it leaves the first.
+        let held = self.find_held(id, &holds).await?;
+        for queue in queues {
             let stream = names.queue_stream(&queue);
-            let Some(stored) = self.first(&stream, &subject).await? else {
+            let mut stored = self.first(&stream, &subject).await?;
+            if stored.is_none() && holds.contains(&queue) {
+                stored = self.first(&stream, &names.released_of_id(id)).await?;
+            }
+            let Some(stored) = stored else {
                 continue;
             };
             let lane = names.parse_work(&stored.subject);
@@ -247,6 +296,27 @@ impl JetStream {
             };
             return Ok(Some((task, stored.sequence <= delivered)));
         }
+        Ok(held.map(|task| (task, false)))
+    }
+
+    /// Finds a message that waits for the turn of its key.
+    async fn find_held(&self, id: &TaskId, holds: &[String]) -> Result<Option<Task>> {
+        let names = &self.layout.names;
+        let subject = names.hold_of_id(id);
+        for queue in holds {
+            let stored = self.first(&names.hold_stream(queue), &subject).await?;
+            if let Some(stored) = stored {
+                return Ok(Some(Task {
+                    id: id.clone(),
+                    queue: queue.clone(),
+                    body: stored.body,
+                    stored_at: stored.time,
+                    place: Place::Hold {
+                        sequence: stored.sequence,
+                    },
+                }));
+            }
+        }
         Ok(None)
     }
 }
@@ -254,16 +324,15 @@ impl JetStream {
 impl Layout {
     /// The queues that have a stream, sorted.
     pub(super) async fn list_queues(&self) -> Result<Vec<String>> {
+        self.list_places().await.map(|(queues, _)| queues)
+    }
+
+    /// The queues that have a stream, and those that have one for what waits
+    /// for the turn of its key; sorted.
+    pub(super) async fn list_places(&self) -> Result<(Vec<String>, Vec<String>)> {
         use futures::TryStreamExt as _;
-        let listed = self
-            .js
-            .stream_names()
-            .try_filter_map(|name| {
-                let queue = self.names.queue_of_stream(&name).map(str::to_owned);
-                async move { Ok(queue) }
-            })
-            .try_collect();
-        let mut queues: Vec<String> = self
+        let listed = self.js.stream_names().try_collect();
+        let streams: Vec<String> = self
             .denials
             .or_denied(&[api::STREAM_NAMES], listed)
             .await
@@ -275,7 +344,13 @@ impl Layout {
                 )
                 .with_source(error)
             })?;
-        queues.sort();
-        Ok(queues)
+        let of = |queue: &dyn Fn(&str) -> Option<String>| {
+            let mut queues: Vec<String> = streams.iter().filter_map(|it| queue(it)).collect();
+            queues.sort();
+            queues
+        };
+        let queues = of(&|stream| self.names.queue_of_stream(stream).map(str::to_owned));
+        let holds = of(&|stream| self.names.queue_of_hold(stream).map(str::to_owned));
+        Ok((queues, holds))
     }
 }

@@ -1,22 +1,36 @@
 //! The transport that keeps: JetStream.
 
+mod audit;
 mod batch;
 mod clock;
 mod depth;
 pub(super) mod events;
+mod feed;
+mod flow;
+mod gate;
+mod govern;
 mod keeper;
 mod layout;
+mod ledger;
 mod lookup;
+mod notes;
 mod operate;
 mod outcomes;
+mod past;
 mod payloads;
 pub(super) mod pipe;
+mod plans;
 mod provision;
 mod publish;
 mod pull;
+mod record;
 mod rights;
+mod settings;
 mod settle;
+mod slots;
+mod standing;
 mod store;
+mod tokens;
 mod watchdog;
 mod wishes;
 
@@ -26,6 +40,7 @@ use std::time::{Duration, Instant};
 use async_nats::Client;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use tokio::sync::{OnceCell, broadcast, watch};
 
 use self::clock::Clock;
@@ -41,8 +56,9 @@ use super::denial::Denials;
 use super::names::{Act, api};
 use super::waiters::Waiters;
 use super::{
-    Broker, Consumer, Expected, History, Leases, Mode, Namespace, Provision, ProvisionOrder,
-    Publication, Published, Pulse, QueueDepth, Status, Subscription,
+    Broker, Consumer, Expected, Extent, History, Leases, Mode, Namespace, Peek, Peeked, Provision,
+    ProvisionOrder, Publication, Published, Pulse, QueueDepth, Recorded, Rules, Settings as _,
+    Source, Status, Subscription, rules,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Journal, Outcome, TaskId};
@@ -114,6 +130,7 @@ impl JetStream {
             reconnects: watch::Sender::new(0),
         });
         tokio::spawn(follow(Arc::downgrade(&broker), happenings));
+        tokio::spawn(outcomes::look_for_overdue(Arc::downgrade(&broker)));
         Ok(broker)
     }
 
@@ -136,6 +153,30 @@ impl JetStream {
                 done => return done,
             }
         }
+    }
+
+    /// What is set for these queues and for task types, kept up to date for
+    /// as long as it is used.
+    async fn follow_rules(&self, queues: &[String]) -> Result<Arc<Rules>> {
+        let rules = Arc::<Rules>::default();
+        // Listened for first, so that no change falls between.
+        let changes = self.setting_changes().await?;
+        match rules::read(self, queues).await {
+            Ok(snapshot) => {
+                rules.set(snapshot);
+            }
+            Err(error) => tracing::warn!(
+                "{error}; until it can be read, this worker goes on as if nothing were set"
+            ),
+        }
+        let (me, queues): (_, Arc<[String]>) = (self.me.clone(), queues.into());
+        let read = move || {
+            let (broker, queues) = (me.upgrade()?, Arc::clone(&queues));
+            let reading = async move { rules::read(&*broker, &queues).await };
+            Some(Box::pin(reading) as BoxFuture<'static, _>)
+        };
+        tokio::spawn(rules::follow(Arc::downgrade(&rules), changes, read));
+        Ok(rules)
     }
 
     fn me(&self) -> Result<Arc<Self>> {
@@ -202,6 +243,9 @@ async fn follow(broker: Weak<JetStream>, mut happenings: broadcast::Receiver<Hap
         };
         match happening {
             Ok(Happening::Denied(denial)) => broker.take_denial(&denial),
+            // Nothing can have been missed, but the server may have just been
+            // started again, and have forgotten what it has delivered.
+            Ok(Happening::Connected) => broker.reconnects.send_modify(|count| *count += 1),
             Ok(Happening::Reconnected) => {
                 broker.reconnects.send_modify(|count| *count += 1);
                 let broker = Arc::downgrade(&broker);
@@ -228,6 +272,22 @@ impl Broker for JetStream {
         Mode::JetStream
     }
 
+    fn extent(&self, source: Source) -> BoxFuture<'_, Result<Extent>> {
+        Box::pin(self.look_at(source))
+    }
+
+    fn recorded(
+        &self,
+        source: Source,
+        after: u64,
+    ) -> BoxFuture<'_, Result<(u64, BoxStream<'static, Result<Recorded>>)>> {
+        Box::pin(self.read_records(source, after))
+    }
+
+    fn peek<'a>(&'a self, query: &'a Peek) -> BoxFuture<'a, Result<Peeked>> {
+        Box::pin(self.look_into(query))
+    }
+
     fn max_message(&self) -> usize {
         self.client.max_payload()
     }
@@ -248,6 +308,10 @@ impl Broker for JetStream {
         Box::pin(self.publish_batch(batch))
     }
 
+    fn ledger(&self) -> Option<&dyn super::Ledger> {
+        Some(self)
+    }
+
     fn outcome<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<Option<Outcome>>> {
         Box::pin(self.find_outcome(id))
     }
@@ -265,13 +329,25 @@ impl Broker for JetStream {
             let pulse = Arc::new(Pulse::new(Instant::now()));
             let pipe = Pipe::open(self.client.clone(), self.client.new_inbox()).await?;
             let notices = self.listen_to_wishes().await?;
-            let rebinds = self.watch_consumers(&subscription.queues, term, Arc::clone(&pulse));
+            // Until that is known, retries take the longer way.
+            let (broker, queues) = (self.me()?, subscription.queues.clone());
+            tokio::spawn(async move {
+                for queue in queues {
+                    let stream = broker.layout.names.queue_stream(&queue);
+                    broker.await_feed(&stream).await;
+                }
+            });
+            let rules = self.follow_rules(&subscription.queues).await?;
+            let watched = self.watch_consumers(&subscription.queues, term, Arc::clone(&pulse));
+            let gates = self.attend_gates(&subscription.queues, subscription.concurrency);
             let deliveries = Pulls::open(
                 self.me()?,
-                &subscription.queues,
+                &subscription,
                 Arc::clone(&leases),
                 Arc::clone(&pulse),
-                rebinds,
+                watched,
+                Arc::clone(&rules),
+                gates,
             )
             .await?;
             let settler = Settlements::new(self.me()?, pipe, Arc::clone(&leases));
@@ -282,6 +358,7 @@ impl Broker for JetStream {
                 keeper: Some(Box::new(Keeper::new(self.options.clone()))),
                 notices,
                 pulse,
+                rules,
             })
         })
     }

@@ -1,6 +1,6 @@
 //! Operators' verbs, and callers' second thoughts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, header};
 use futures::future::BoxFuture;
@@ -8,16 +8,26 @@ use futures::stream::{BoxStream, StreamExt as _};
 
 use super::JetStream;
 use super::layout::KEEP_OUTCOMES;
+use super::lookup::PASSES;
+use super::plans::ARRIVAL;
 use super::publish::ttl;
 use crate::broker::names::api;
 use crate::broker::{Cancelling, EventQuery, LetterQuery, Operate, Place, Record, Task};
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{CancelRequest, DeadLetter, Event, State, TaskId};
+use crate::message::{AuditEntry, CancelRequest, DeadLetter, Event, State, TaskId};
 use crate::time::Timestamp;
 
 impl Operate for JetStream {
     fn tell(&self, event: Event) {
         self.teller.tell(&self.layout.names, &event);
+    }
+
+    fn record_action<'a>(&'a self, entry: &'a AuditEntry) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.write_action(entry))
+    }
+
+    fn actions(&self, before: Option<u64>, most: usize) -> BoxFuture<'_, Result<Vec<AuditEntry>>> {
+        Box::pin(self.read_actions(before, most))
     }
 
     fn events(
@@ -68,6 +78,7 @@ impl Operate for JetStream {
             let names = &self.layout.names;
             let (done, state) = (names.done_stream(), names.state_stream());
             if let Some(stored) = self.last(&done, &names.done(id)).await? {
+                self.remove_leavings(id, stored.time).await?;
                 self.delete(&done, stored.sequence).await?;
             }
             // What was known of its deliveries, and a wish to cancel it, are
@@ -83,6 +94,34 @@ impl Operate for JetStream {
 }
 
 impl JetStream {
+    /// Removes the message of a task that has ended: it stays in its queue,
+    /// or where it waited for its turn, for a moment after the end, and would
+    /// be taken for the task that is sent again.
+    async fn remove_leavings(&self, id: &TaskId, ended: Timestamp) -> Result<()> {
+        // In its queue, and where it waited.
+        for _ in 0..2 {
+            let Some((task, _)) = self.find_message(id).await? else {
+                break;
+            };
+            if task.stored_at > ended {
+                break;
+            }
+            let names = &self.layout.names;
+            match task.place {
+                Place::Queue { sequence } => {
+                    let stream = names.queue_stream(&task.queue);
+                    self.delete(&stream, sequence).await?;
+                }
+                Place::Hold { sequence } => {
+                    let stream = names.hold_stream(&task.queue);
+                    self.delete(&stream, sequence).await?;
+                }
+                Place::Plan { .. } | Place::Memory => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
     /// Stored before anybody looks for the task: a worker that takes it from
     /// now on hears of it, or finds it.
     async fn make_wish(&self, request: &CancelRequest) -> Result<Cancelling> {
@@ -105,13 +144,15 @@ impl JetStream {
     }
 
     /// Finds a message that has not ended, and whether a worker has it.
-    async fn locate(&self, id: &TaskId) -> Result<Cancelling> {
+    pub(super) async fn locate(&self, id: &TaskId) -> Result<Cancelling> {
         let names = &self.layout.names;
-        let plan = names.plan_stream();
-        // A message moves on while we look: from the plan to the queue, and
-        // out of it.
-        for _ in 0..8 {
-            if let Some(stored) = self.first(&plan, &names.plan_of_id(id)).await? {
+        // A message moves on while we look: from the plan to the queue, out
+        // of it, and, for its next attempt, back to the plan. What was seen
+        // nowhere is looked for again before it is said to be nowhere.
+        let started = Instant::now();
+        let mut passes = 0;
+        loop {
+            if let Some(stored) = self.find_plan(id).await? {
                 let parts = names.parse_plan(&stored.subject);
                 let queue = parts.unwrap_or_default().to_owned();
                 return Ok(Cancelling::Idle(Task {
@@ -137,13 +178,17 @@ impl JetStream {
                     state => Cancelling::Ended(state),
                 });
             }
-            if !self.is_between(id).await? {
-                break;
+            // On its way to the queue; it is there in a moment, and until
+            // then may be seen nowhere.
+            let is_near = started.elapsed() < ARRIVAL
+                && (self.is_between(id).await? || self.fell_due(id).await?);
+            passes += 1;
+            if is_near {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            } else if passes >= PASSES {
+                return Ok(Cancelling::Unknown);
             }
-            // On its way to the queue; it is there in a moment.
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(Cancelling::Unknown)
     }
 
     async fn store_outcome(&self, record: Record) -> Result<bool> {
@@ -192,20 +237,7 @@ impl JetStream {
         let names = &self.layout.names;
         match &task.place {
             Place::Plan { subject } => {
-                let plan = names.plan_stream();
-                // No consumer is on this subject, so a purge is safe.
-                let query = serde_json::json!({ "filter": subject });
-                let what = || format!("taking task {} out of its plan", task.id);
-                self.ask(&what, api::stream_purge(&plan), query.to_string().into())
-                    .await?
-                    .map(drop)
-                    .map_err(|error| {
-                        Error::new(
-                            ErrorKind::Unavailable,
-                            format!("taking task {} out of its plan failed: {error}", task.id),
-                        )
-                        .with_source(error)
-                    })?;
+                self.withdraw_plan(&task.id, subject).await?;
                 // It may have fallen due a moment before.
                 match self.locate(&task.id).await? {
                     Cancelling::Idle(Task {
@@ -213,6 +245,33 @@ impl JetStream {
                         place: Place::Queue { sequence },
                         ..
                     }) => self.delete(&names.queue_stream(&queue), sequence).await,
+                    Cancelling::Idle(
+                        task @ Task {
+                            place: Place::Hold { .. },
+                            ..
+                        },
+                    ) => Box::pin(self.take_out(&task)).await,
+                    _ => Ok(()),
+                }
+            }
+            Place::Hold { sequence } => {
+                self.delete(&names.hold_stream(&task.queue), *sequence)
+                    .await?;
+                // Whoever releases may have it at hand, and must not go by
+                // that.
+                let wake = names.gate_wake(&task.queue);
+                let id = crate::broker::names::id_token(&task.id);
+                let _ = self.client.publish(wake, id.into()).await;
+                // It may have been released a moment before.
+                match self.find_message(&task.id).await? {
+                    Some((
+                        Task {
+                            queue,
+                            place: Place::Queue { sequence },
+                            ..
+                        },
+                        false,
+                    )) => self.delete(&names.queue_stream(&queue), sequence).await,
                     _ => Ok(()),
                 }
             }
@@ -224,6 +283,22 @@ impl JetStream {
         }
     }
 
+    /// No consumer is on the subjects of plans, so a purge is safe.
+    pub(super) async fn purge_plan(&self, id: &TaskId, query: serde_json::Value) -> Result<()> {
+        let plan = self.layout.names.plan_stream();
+        let what = || format!("taking task {id} out of its plan");
+        self.ask(&what, api::stream_purge(&plan), query.to_string().into())
+            .await?
+            .map(drop)
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    format!("{} failed: {error}", what()),
+                )
+                .with_source(error)
+            })
+    }
+
     async fn read_letters(
         &self,
         query: LetterQuery,
@@ -231,6 +306,21 @@ impl JetStream {
         self.layout.ensure_shared().await?;
         let names = &self.layout.names;
         let reason = query.reason;
+        if query.id.is_some() {
+            // One question, where a list takes a consumer.
+            let stored = self
+                .first(&names.dead_stream(), &names.letters(&query))
+                .await?;
+            let letter = stored.map(|stored| {
+                let sequence = stored.sequence;
+                DeadLetter::decode(&stored.body).map(|letter| DeadLetter { sequence, ..letter })
+            });
+            let wanted = letter.filter(|letter| match (letter, reason) {
+                (Ok(letter), Some(reason)) => letter.reason == reason,
+                _ => true,
+            });
+            return Ok(futures::stream::iter(wanted).boxed());
+        }
         let letters = self.read_past(
             names.dead_stream(),
             names.letters(&query),

@@ -25,6 +25,10 @@ use crate::message::TaskId;
 /// How long an outcome may wait to be told of, or what is told for its
 /// outcome, before the record itself is asked.
 const PAIRING: Duration = Duration::from_secs(2);
+/// How often to see whether an outcome is overdue.
+const LOOK: Duration = Duration::from_secs(1);
+/// How many are looked for at once.
+const LOOKS_AT_ONCE: usize = 64;
 
 impl JetStream {
     /// Subscribes to the outcomes of this client's messages, once.
@@ -120,12 +124,34 @@ impl JetStream {
             "looking for outcomes that may have been missed"
         );
         futures::stream::iter(open)
-            .for_each_concurrent(64, |id| async move {
+            .for_each_concurrent(LOOKS_AT_ONCE, |id| async move {
                 let mut pause = Duration::from_millis(100);
                 while let Err(error) = self.recheck(&id).await {
                     tracing::debug!("cannot look for the outcome of {id} yet: {error}");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(5));
+                }
+            })
+            .await;
+    }
+}
+
+/// Looks for outcomes that are waited for and that nothing is told of, for as
+/// long as the broker lives.
+pub(super) async fn look_for_overdue(broker: Weak<JetStream>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(broker) = broker.upgrade() else {
+            return;
+        };
+        let overdue = broker.waiters.overdue(Instant::now());
+        futures::stream::iter(overdue)
+            .for_each_concurrent(LOOKS_AT_ONCE, |id| {
+                let broker = &broker;
+                async move {
+                    if let Err(error) = broker.recheck(&id).await {
+                        tracing::debug!("cannot look for the outcome of {id}: {error}");
+                    }
                 }
             })
             .await;

@@ -81,6 +81,12 @@ impl Refusal {
             if *code == code::LIMIT_EXCEEDED && text.contains("per subject"))
     }
 
+    /// The stream holds all that it may.
+    pub(in crate::broker) fn is_full(&self) -> bool {
+        matches!(self, Self::Server { code, .. } if *code == code::LIMIT_EXCEEDED)
+            && !self.is_subject_taken()
+    }
+
     /// The refusal as the library's error.
     pub(in crate::broker) fn into_error(self, what: &str) -> Error {
         let (kind, text) = match &self {

@@ -6,16 +6,17 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::layout::{LEASE, Layout, full_store};
+use super::layout::{LEASE, Layout, capped, full_store};
 use crate::broker::names::{Namespace, PRIORITIES, api};
 use crate::broker::{Provision, ProvisionAction, ProvisionKind, ProvisionOrder};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What taskq owns of a stream: what it would not work without. All else
 /// (limits, ages, replicas, placement) is the operator's.
-const OF_STREAM: [&str; 9] = [
+const OF_STREAM: [&str; 10] = [
     "subjects",
     "sources",
+    "republish",
     "discard",
     "discard_new_per_subject",
     "max_msgs_per_subject",
@@ -30,7 +31,7 @@ const OF_CONSUMER: [&str; 2] = ["filter_subject", "max_deliver"];
 /// "stream not found", "consumer not found"
 const MISSING: [u64; 2] = [10059, 10014];
 
-type Settings = Map<String, Value>;
+pub(super) type Settings = Map<String, Value>;
 
 impl Layout {
     pub(super) async fn provision(&self, order: ProvisionOrder) -> Result<Vec<Provision>> {
@@ -47,8 +48,13 @@ impl Layout {
         queues.dedup();
         for queue in queues {
             let stream = self.names.queue_stream(&queue);
-            let config = self.queue_config(&queue);
+            let mut config = self.queue_config(&queue);
+            let settings = self.queue_settings(&queue).await;
+            config.max_messages = capped(&settings);
             done.push(self.provision_stream(&stream, &config, &order).await?);
+            let (hold, mut config) = (self.names.hold_stream(&queue), self.hold_config(&queue));
+            config.max_messages = capped(&settings);
+            done.push(self.provision_stream(&hold, &config, &order).await?);
             for priority in PRIORITIES {
                 let lease = order.lease.unwrap_or(LEASE);
                 let config = self.lane_config(&queue, priority, lease);
@@ -57,6 +63,9 @@ impl Layout {
                     self.provision_consumer(&stream, &name, &config, &order)
                         .await?,
                 );
+            }
+            if settings.paused.is_some() && !order.dry_run {
+                self.pause_if_set(&queue).await;
             }
         }
         Ok(done)
@@ -151,7 +160,7 @@ impl Layout {
     }
 
     /// The settings of what is there.
-    async fn find(&self, name: &str, subject: String) -> Result<Option<Settings>> {
+    pub(super) async fn find(&self, name: &str, subject: String) -> Result<Option<Settings>> {
         let what = format!("looking at {name}");
         let mut answer = self.request(&what, subject, &Value::Null).await?;
         if let Some(error) = answer.get("error") {
@@ -170,7 +179,7 @@ impl Layout {
         }
     }
 
-    async fn change(&self, name: &str, subject: String, body: &Value) -> Result<()> {
+    pub(super) async fn change(&self, name: &str, subject: String, body: &Value) -> Result<()> {
         let what = format!("making {name}");
         let answer = self.request(&what, subject, body).await?;
         match answer.get("error") {
@@ -179,7 +188,7 @@ impl Layout {
         }
     }
 
-    async fn request(&self, what: &str, subject: String, body: &Value) -> Result<Value> {
+    pub(super) async fn request(&self, what: &str, subject: String, body: &Value) -> Result<Value> {
         // The interface takes no `null` for no body.
         let body = match body {
             Value::Null => String::new(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::JetStream;
 use super::pipe::{ACK_TIMEOUT, Answer, Refusal};
 use crate::broker::names::api;
-use crate::broker::{Lock, Publication, Published, Status};
+use crate::broker::{Lock, Publication, Published, SOON, Status};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::TaskId;
 use crate::time::Timestamp;
@@ -18,8 +18,31 @@ use crate::time::Timestamp;
 /// take: an election can make a living sender need all of its time for the
 /// step, and a lock that is taken from it then makes two tasks of one key.
 const ORPHAN_AGE: Duration = Duration::from_secs(30);
+/// How long a message waits for its second try.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// How things stood before a message was sent.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    /// Which connection it was.
+    connection: u64,
+    /// How many times streams had been made.
+    made: u64,
+}
 
 impl JetStream {
+    fn before(&self) -> Before {
+        Before {
+            connection: self.connections(),
+            made: self.layout.times_made(),
+        }
+    }
+
+    /// Whether a plan would fire too late for this.
+    pub(super) fn is_soon(&self, due: Timestamp) -> bool {
+        due.since(self.clock.now()) < SOON
+    }
+
     /// The common case, in a future of its own: those of all that may go
     /// wrong are large, and a thousand calls are under way at once.
     pub(super) async fn publish_message(&self, publication: Publication) -> Result<Published> {
@@ -27,18 +50,13 @@ impl JetStream {
         if !plain {
             return Box::pin(self.publish_with_care(publication)).await;
         }
-        let subject = self.layout.names.work(
-            &publication.queue,
-            publication.priority,
-            &publication.task,
-            &publication.id,
-        );
-        let connection = self.connections();
+        let subject = self.subject_now(&publication);
+        let before = self.before();
         let sent = self.pipe.publish(subject, None, publication.body.clone());
         match sent.await {
             Ok(_) => Ok(Published::Accepted),
             Err(refusal) => {
-                let refused = Some((refusal, connection));
+                let refused = Some((refusal, before));
                 Box::pin(self.send_on(&publication, refused)).await
             }
         }
@@ -82,29 +100,32 @@ impl JetStream {
     async fn send_on(
         &self,
         publication: &Publication,
-        mut refused: Option<(Refusal, u64)>,
+        mut refused: Option<(Refusal, Before)>,
     ) -> Result<Published> {
         let what = || format!("sending task {} ({})", publication.id, publication.task);
         let started = tokio::time::Instant::now();
         let mut may_be_there = publication.named;
-        let mut pause = Duration::from_millis(20);
+        // Decided once: a repetition goes where the first try went.
+        let is_soon = |due: &Timestamp| publication.key.is_none() && self.is_soon(*due);
+        let due = publication.due.filter(|due| !is_soon(due));
+        let mut pause = FIRST_PAUSE;
         loop {
-            let (refusal, connection) = match refused.take() {
+            let (refusal, before) = match refused.take() {
                 Some(refused) => refused,
                 None => {
                     let known = match may_be_there {
                         true => self.is_known(publication).await,
                         false => Ok(false),
                     };
-                    let connection = self.connections();
+                    let before = self.before();
                     match known {
                         Ok(true) => return Ok(publication.known()),
-                        Ok(false) => match self.send(publication, may_be_there).await {
+                        Ok(false) => match self.send(publication, due, may_be_there).await {
                             Ok(()) => return Ok(Published::Accepted),
-                            Err(refusal) => (refusal, connection),
+                            Err(refusal) => (refusal, before),
                         },
                         // Nobody leads what would know: as good as no answer.
-                        Err(error) if error.is_retryable() => (Refusal::Unanswered, connection),
+                        Err(error) if error.is_retryable() => (Refusal::Unanswered, before),
                         Err(error) => return Err(error),
                     }
                 }
@@ -115,22 +136,30 @@ impl JetStream {
                 }
                 Refusal::NobodyThere => {
                     // Usually the first message of a queue.
-                    self.layout.forget();
-                    let made = self.layout.ensure_queue(&publication.queue).await;
-                    if let Err(error) = made
-                        && (!error.is_retryable() || started.elapsed() >= self.patience)
-                    {
-                        return Err(error);
+                    let make = self.ensure_for(publication);
+                    let made = self.layout.make_again(before.made, make).await;
+                    match made {
+                        // A stream that was just made takes it at once.
+                        Ok(()) if pause == FIRST_PAUSE => {
+                            pause *= 2;
+                            continue;
+                        }
+                        Err(error)
+                            if !error.is_retryable() || started.elapsed() >= self.patience =>
+                        {
+                            return Err(error);
+                        }
+                        _ => {}
                     }
                 }
                 Refusal::Unanswered => {
                     may_be_there = true;
                     let last = started.elapsed() + ACK_TIMEOUT >= self.patience;
-                    self.check_store(publication, connection, last, &what)
+                    self.check_store(publication, before.connection, last, &what)
                         .await?;
                 }
                 other if other.is_transient() => {}
-                _ => return Err(refusal.into_error(&what())),
+                _ => return Err(self.refusal_of(refusal, &what(), &publication.queue).await),
             }
             if started.elapsed() + pause >= self.patience {
                 return Err(refusal.into_error(&what()));
@@ -148,24 +177,24 @@ impl JetStream {
         ))
     }
 
-    async fn send(&self, publication: &Publication, only_first: bool) -> Answer {
+    async fn send(
+        &self,
+        publication: &Publication,
+        due: Option<Timestamp>,
+        only_first: bool,
+    ) -> Answer {
         let mut headers = HeaderMap::new();
         if only_first {
             headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
         }
         let names = &self.layout.names;
-        let subject = match publication.due {
-            None => names.work(
-                &publication.queue,
-                publication.priority,
-                &publication.task,
-                &publication.id,
-            ),
+        let subject = match due {
+            None => self.subject_now(publication),
             Some(due) => {
                 // The plan fires into the queue's stream, which must be
                 // there to take it. Why it is not, whoever tries again finds
                 // out.
-                if self.layout.ensure_queue(&publication.queue).await.is_err() {
+                if self.ensure_fed(publication).await.is_err() {
                     return Err(Refusal::NobodyThere);
                 }
                 self.set_schedule(&mut headers, publication, due);
@@ -186,15 +215,55 @@ impl JetStream {
         due: Timestamp,
     ) {
         headers.insert(header::NATS_SCHEDULE, format!("@at {due}"));
-        headers.insert(
-            header::NATS_SCHEDULE_TARGET,
-            self.layout.names.due(
-                &publication.queue,
-                publication.priority,
-                &publication.task,
-                &publication.id,
-            ),
-        );
+        let target = self.subject_due(publication);
+        headers.insert(header::NATS_SCHEDULE_TARGET, target);
+    }
+
+    /// Where a message goes that may start now: to its lane, or to where it
+    /// waits for the turn of its key.
+    pub(super) fn subject_now(&self, publication: &Publication) -> String {
+        let names = &self.layout.names;
+        let Publication {
+            queue,
+            priority,
+            task,
+            id,
+            ..
+        } = publication;
+        match &publication.key {
+            None => names.work(queue, *priority, task, id),
+            Some(key) => names.hold(queue, *priority, key, task, id),
+        }
+    }
+
+    /// Where a message goes when it falls due.
+    pub(super) fn subject_due(&self, publication: &Publication) -> String {
+        let names = &self.layout.names;
+        let Publication {
+            queue,
+            priority,
+            task,
+            id,
+            ..
+        } = publication;
+        match &publication.key {
+            None => names.due(queue, *priority, task, id),
+            Some(key) => names.due_hold(queue, *priority, key, task, id),
+        }
+    }
+
+    /// Makes the streams that a message goes to.
+    pub(super) async fn ensure_for(&self, publication: &Publication) -> Result<()> {
+        let queue = &publication.queue;
+        if publication.key.is_none() {
+            return self.layout.ensure_queue(queue).await;
+        }
+        if self.layout.ensure_hold(queue).await? {
+            // Workers that know of none look seldom for one.
+            let wake = self.layout.names.gate_wake(queue);
+            let _ = self.client.publish(wake, Bytes::new()).await;
+        }
+        Ok(())
     }
 
     /// Takes a lock for a task, or tells whose it is.

@@ -13,18 +13,24 @@ use taskq_syntax::Priority;
 use tokio::sync::watch;
 
 use super::JetStream;
+use super::flow::Flow;
+use super::gate::Attending;
+use super::watchdog::Watched;
 use crate::broker::names::{Namespace, PRIORITIES, api};
-use crate::broker::{Deliveries, Delivery, Leases, Pulse, Receipt};
+use crate::broker::rules::Snapshot;
+use crate::broker::{Deliveries, Delivery, Leases, Pulse, Receipt, Rules, Subscription, Turn};
 use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Portions;
 use crate::time::Timestamp;
 
 /// How often the server tells that it still has a request for messages, at
-/// most; a third of the lease, if that is less.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-/// For so many heartbeats the server keeps a request. To a worker that is
-/// frozen, or whose connection is dead and not closed, it sends messages for
-/// as long, each of which waits for a lease then.
-const EXPIRES: u32 = 3;
+/// most; a sixth of the lease, if that is less.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// For so many heartbeats the server keeps a request: the least that it
+/// takes. To a worker that is frozen, or whose connection is dead and not
+/// closed, it sends messages for as long, each of which waits for a lease
+/// then.
+const EXPIRES: u32 = 2;
 /// After so many heartbeats without a word a request is made again.
 const FORGOTTEN: u32 = 4;
 /// A lane that gave a message within this time is likely to give another.
@@ -33,6 +39,9 @@ const RECENT: Duration = Duration::from_secs(1);
 /// it has delivered before: it writes that to the disk lazily, and a crash
 /// loses the last second or two.
 const DOUBT: Duration = Duration::from_secs(30);
+/// A lane with a backlog that was asked so long ago and has given nothing has
+/// none any more.
+const PROMPT: Duration = Duration::from_millis(20);
 /// The most messages asked for in one request.
 const LARGEST_REQUEST: usize = 500;
 /// A payload up to this size is copied, so that it does not keep the whole
@@ -56,6 +65,14 @@ pub(super) struct Pulls {
     /// Grows when a new subscription is to be made.
     rebinds: watch::Receiver<u64>,
     requests: u64,
+    /// What is limited for all workers together.
+    flow: Flow,
+    /// Told when what is set changes.
+    changes: watch::Receiver<Arc<Snapshot>>,
+    /// How the room is divided among queues; none if only priorities count.
+    portions: Option<Portions>,
+    /// This worker's part in who releases what waits for turns.
+    gates: Attending,
     /// When the connection came back last: by this machine's clock, and by
     /// the server's.
     back: Option<(Instant, Timestamp)>,
@@ -64,11 +81,15 @@ pub(super) struct Pulls {
 /// One priority of one queue.
 struct Lane {
     queue: Arc<str>,
+    /// The place of the queue among the worker's.
+    place: usize,
     priority: Priority,
     /// Where to ask for messages.
     subject: String,
     /// Asked for and not come yet.
     outstanding: usize,
+    /// When it was last asked.
+    asked: Instant,
     /// When anything last came: a message, or a sign of life.
     heard: Instant,
     /// When a message last came.
@@ -89,34 +110,45 @@ impl Lane {
             Priority::Low => 1,
         }
     }
+
+    /// Whether more is known to wait, and comes when it is asked for.
+    fn wants(&self, now: Instant) -> bool {
+        let slow = self.outstanding > 0 && now.saturating_duration_since(self.asked) > PROMPT;
+        self.backlog && !slow
+    }
 }
 
 impl Pulls {
     pub(super) async fn open(
         broker: Arc<JetStream>,
-        queues: &[String],
+        subscription: &Subscription,
         leases: Arc<Leases>,
         pulse: Arc<Pulse>,
-        rebinds: watch::Receiver<u64>,
+        watched: Watched,
+        rules: Arc<Rules>,
+        gates: Attending,
     ) -> Result<Self> {
         let client = broker.client.clone();
         let (inbox, messages) = subscribe(&client).await?;
         let names = &broker.layout.names;
-        let shared: Vec<Arc<str>> = queues.iter().map(|queue| queue.as_str().into()).collect();
+        let queues = subscription.queues.iter();
+        let shared: Vec<Arc<str>> = queues.map(|queue| queue.as_str().into()).collect();
         let mut lanes = Vec::new();
         let mut by_name = HashMap::new();
         // The most urgent first.
         for priority in PRIORITIES {
-            for queue in &shared {
+            for (place, queue) in shared.iter().enumerate() {
                 by_name.insert(format!("{queue}.{}", priority.as_str()), lanes.len());
                 lanes.push(Lane {
                     queue: Arc::clone(queue),
+                    place,
                     priority,
                     subject: api::consumer_next(
                         &names.queue_stream(queue),
                         &Namespace::consumer(priority),
                     ),
                     outstanding: 0,
+                    asked: Instant::now(),
                     heard: Instant::now(),
                     gave: None,
                     backlog: false,
@@ -125,6 +157,13 @@ impl Pulls {
             }
         }
         let reconnects = broker.reconnects.subscribe();
+        let flow = Flow::new(
+            Arc::clone(&broker),
+            &shared,
+            Arc::clone(&leases),
+            Arc::clone(&rules),
+            watched.held_back,
+        );
         Ok(Self {
             broker,
             client,
@@ -132,13 +171,17 @@ impl Pulls {
             messages,
             lanes,
             by_name,
-            heartbeat: (leases.term() / 3).clamp(Duration::from_millis(500), HEARTBEAT),
+            heartbeat: (leases.term() / 6).clamp(Duration::from_millis(500), HEARTBEAT),
             heard: Instant::now(),
             leases,
             pulse,
             reconnects,
-            rebinds,
+            rebinds: watched.rebinds,
+            gates,
             requests: 0,
+            changes: rules.changes(),
+            flow,
+            portions: subscription.weights.clone().map(Portions::new),
             back: None,
         })
     }
@@ -165,47 +208,81 @@ impl Pulls {
     /// goes to lanes that gave a message just now. Any other lane has a foot
     /// in the door, so that what comes to it is noticed at once.
     fn shares(&self, room: usize, now: Instant) -> Vec<usize> {
-        let is_recent = |lane: &Lane| lane.gave.is_some_and(|at| now - at < RECENT);
-        let waiting = || self.lanes.iter().filter(|lane| lane.backlog);
-        let mut weight: usize = waiting().map(Lane::weight).sum();
-        let mut left = room;
-        let mut shares = vec![0; self.lanes.len()];
-        for (lane, share) in self.lanes.iter().zip(&mut shares) {
-            if lane.backlog {
-                *share = (left * lane.weight()).div_ceil(weight);
-                weight -= lane.weight();
-                left -= *share;
-                if *share == 0 && now - lane.heard > RECENT {
-                    *share = 1;
-                }
-            }
-        }
-        let recent = self.lanes.iter().filter(|lane| is_recent(lane)).count();
-        let others = match (waiting().count(), recent) {
-            (0, 0) => room.div_ceil(self.lanes.len()),
-            (_, recent) => left.div_ceil(recent.max(1)).max(1),
+        let Some(portions) = &self.portions else {
+            return shares(&self.lanes.iter().collect::<Vec<_>>(), room, now);
         };
-        for (lane, share) in self.lanes.iter().zip(&mut shares) {
-            if !lane.backlog {
-                *share = if recent == 0 || is_recent(lane) {
-                    others
-                } else {
-                    1
-                };
+        // First among the queues, then among the lanes of each.
+        let wants = self.wants(now);
+        let divided = portions.divide(room, &wants);
+        let busy = wants.contains(&true);
+        let mut all = vec![0; self.lanes.len()];
+        for (queue, part) in divided.into_iter().enumerate() {
+            let lanes = self.lanes.iter().enumerate();
+            let (places, lanes): (Vec<usize>, Vec<&Lane>) =
+                lanes.filter(|(_, lane)| lane.place == queue).unzip();
+            let part = match (wants[queue], busy) {
+                (true, _) => part,
+                // No more than a foot in the door.
+                (false, true) => 1,
+                (false, false) => room.div_ceil(wants.len()),
+            };
+            for (place, share) in places.into_iter().zip(shares(&lanes, part, now)) {
+                all[place] = share;
             }
         }
-        shares
+        all
     }
 
+    /// How many messages a lane may have under way, where its queue is limited.
+    fn budget(&self, lane: &Lane, now: Instant) -> Option<usize> {
+        let budget = self.flow.budget(lane.place, now)?;
+        let lanes = self.lanes.iter().filter(|it| it.place == lane.place);
+        let under_way = lanes.map(|it| it.outstanding).sum::<usize>();
+        let mine = budget.saturating_sub(under_way - lane.outstanding);
+        // Of a lane that gave nothing lately one is asked for, beyond what may
+        // be: it may be urgent.
+        Some(match (budget, lane.backlog) {
+            (0, _) => 0,
+            (_, true) => mine.max(1),
+            (_, false) => mine.div_ceil(PRIORITIES.len()).max(1),
+        })
+    }
+
+    /// Which queues are known to have more.
+    fn wants(&self, now: Instant) -> Vec<bool> {
+        let mut wants = vec![false; self.lanes.len() / PRIORITIES.len()];
+        for lane in &self.lanes {
+            wants[lane.place] |= lane.wants(now) && self.flow.budget(lane.place, now) != Some(0);
+        }
+        wants
+    }
     /// Asks every lane for its share of the room.
     async fn ask(&mut self, room: usize) {
         let now = Instant::now();
-        self.pulse.set_hungry(room > 0, now);
-        if room == 0 {
+        self.flow.refresh();
+        let limited = self.flow.any();
+        if limited {
+            self.flow.look(room, now);
+        }
+        // Who may not ask is not hungry.
+        let may_ask = room > 0
+            && (!limited
+                || self
+                    .lanes
+                    .iter()
+                    .any(|lane| self.budget(lane, now) != Some(0)));
+        self.pulse.set_hungry(may_ask, now);
+        if !may_ask {
             return;
         }
         let shares = self.shares(room, now);
-        for (place, share) in shares.into_iter().enumerate() {
+        for (place, mut share) in shares.into_iter().enumerate() {
+            if limited && let Some(budget) = self.budget(&self.lanes[place], now) {
+                share = share.min(budget);
+                if share == 0 {
+                    continue;
+                }
+            }
             let lane = &mut self.lanes[place];
             if lane.outstanding * 2 > share || lane.ask_after.is_some_and(|at| now < at) {
                 continue;
@@ -235,6 +312,7 @@ impl Pulls {
                 .await;
             if sent.is_ok() {
                 self.lanes[place].outstanding += batch;
+                self.lanes[place].asked = now;
             }
         }
     }
@@ -257,18 +335,33 @@ impl Pulls {
             self.take_status(status, &message, now);
             return None;
         }
-        let (queue, priority) = self.broker.layout.names.parse_work(&message.subject)?;
-        let place = *self.by_name.get(&format!("{queue}.{priority}"))?;
+        let names = &self.broker.layout.names;
+        let (lane, _) = names.parse_lane(&message.subject)?;
+        let place = *self.by_name.get(lane)?;
         let ack = message.reply.as_ref()?.as_str();
         let told = read_ack_subject(ack)?;
         self.pulse.hear(now, true);
+        if self.portions.is_some() {
+            let (queue, wants) = (self.lanes[place].place, self.wants(now));
+            if let Some(portions) = &mut self.portions {
+                portions.took(queue, &wants);
+            }
+        }
         let lane = &mut self.lanes[place];
         lane.outstanding = lane.outstanding.saturating_sub(1);
         lane.heard = now;
         lane.gave = Some(now);
         lane.backlog = told.behind > 0;
         let address: Arc<str> = ack.into();
+        let turn = names.parse_released(&message.subject).map(|(_, id)| {
+            Arc::new(Turn {
+                queue: Arc::clone(&lane.queue),
+                id: id.into(),
+            })
+        });
         Some(Delivery {
+            permit: None,
+            unwanted: false,
             body: if message.payload.len() <= COPIED {
                 Bytes::copy_from_slice(&message.payload)
             } else {
@@ -284,6 +377,7 @@ impl Pulls {
                 lease: self.leases.hold(Arc::clone(&address), now),
                 deliveries: told.deliveries,
                 address,
+                turn,
             },
         })
     }
@@ -311,6 +405,8 @@ impl Pulls {
             Some(count) => lane.outstanding.saturating_sub(count),
             None => 0,
         };
+        // Whatever waited has gone to others.
+        lane.backlog &= unserved == Some(0);
         let text = message.description.as_deref().unwrap_or_default();
         let gone = status == StatusCode::NO_RESPONDERS
             || text.contains("Consumer Deleted")
@@ -344,6 +440,19 @@ impl Pulls {
         });
     }
 
+    /// Lets wait what is of a limited queue, and gives the rest.
+    fn park(&mut self, taken: Vec<Delivery>) -> Vec<Delivery> {
+        let mut rest = Vec::with_capacity(taken.len());
+        for delivery in taken {
+            let lane = self.lanes.iter().find(|lane| lane.queue == delivery.queue);
+            match lane.map(|lane| lane.place) {
+                Some(place) => rest.extend(self.flow.park(place, delivery)),
+                None => rest.push(delivery),
+            }
+        }
+        rest
+    }
+
     /// Requests that the server no longer has are made again.
     fn check_life(&mut self, now: Instant) {
         for lane in &mut self.lanes {
@@ -358,8 +467,17 @@ impl Pulls {
 impl Deliveries for Pulls {
     fn next(&mut self, room: usize) -> BoxFuture<'_, Option<Vec<Delivery>>> {
         Box::pin(async move {
+            // With weights a lane that gives nothing is soon passed over.
+            let look = match self.portions.is_some() && room > 0 {
+                true => PROMPT * 2,
+                false => Duration::from_millis(500),
+            };
             loop {
                 self.ask(room).await;
+                let ready = self.flow.ready(room);
+                if !ready.is_empty() {
+                    return Some(ready);
+                }
                 let first = tokio::select! {
                     message = self.messages.next() => message?,
                     _ = self.reconnects.changed() => {
@@ -376,7 +494,9 @@ impl Deliveries for Pulls {
                         }
                         continue;
                     }
-                    () = tokio::time::sleep(Duration::from_millis(500)) => {
+                    Ok(()) = self.changes.changed() => continue,
+                    () = self.flow.changed() => continue,
+                    () = tokio::time::sleep(look) => {
                         self.check_life(Instant::now());
                         continue;
                     }
@@ -388,6 +508,10 @@ impl Deliveries for Pulls {
                 {
                     taken.extend(self.take(message, now));
                 }
+                if self.flow.any() {
+                    taken = self.park(taken);
+                    taken.extend(self.flow.ready(room));
+                }
                 if !taken.is_empty() {
                     return Some(taken);
                 }
@@ -397,7 +521,7 @@ impl Deliveries for Pulls {
 
     fn close(&mut self) -> BoxFuture<'_, Vec<Delivery>> {
         Box::pin(async move {
-            let mut rest = Vec::new();
+            let mut rest = self.flow.close();
             // What the server has sent already still comes; then it ends.
             if self.messages.drain().await.is_err() {
                 return rest;
@@ -407,9 +531,44 @@ impl Deliveries for Pulls {
             {
                 rest.extend(self.take(message, Instant::now()));
             }
+            self.gates.leave().await;
             rest
         })
     }
+}
+
+/// How much of the room each of these lanes gets.
+fn shares(lanes: &[&Lane], room: usize, now: Instant) -> Vec<usize> {
+    let is_recent = |lane: &Lane| lane.gave.is_some_and(|at| now - at < RECENT);
+    let waiting = || lanes.iter().filter(|lane| lane.backlog);
+    let mut weight: usize = waiting().map(|lane| lane.weight()).sum();
+    let mut left = room;
+    let mut shares = vec![0; lanes.len()];
+    for (lane, share) in lanes.iter().zip(&mut shares) {
+        if lane.backlog {
+            *share = (left * lane.weight()).div_ceil(weight);
+            weight -= lane.weight();
+            left -= *share;
+            if *share == 0 && now - lane.heard > RECENT {
+                *share = 1;
+            }
+        }
+    }
+    let recent = lanes.iter().filter(|lane| is_recent(lane)).count();
+    let others = match (waiting().count(), recent) {
+        (0, 0) => room.div_ceil(lanes.len()),
+        (_, recent) => left.div_ceil(recent.max(1)).max(1),
+    };
+    for (lane, share) in lanes.iter().zip(&mut shares) {
+        if !lane.backlog {
+            *share = if recent == 0 || is_recent(lane) {
+                others
+            } else {
+                1
+            };
+        }
+    }
+    shares
 }
 
 /// An inbox for messages.
@@ -438,10 +597,16 @@ struct Told {
 /// seq>.<time>.<pending>`, in newer servers with a domain and an account
 /// before the stream.
 fn read_ack_subject(subject: &str) -> Option<Told> {
-    let tokens: Vec<&str> = subject.split('.').collect();
-    let first = match tokens.len() {
+    // No more of them count.
+    let mut tokens = [""; 11];
+    let mut found = 0;
+    for (token, place) in subject.split('.').zip(&mut tokens) {
+        *place = token;
+        found += 1;
+    }
+    let first = match found {
         9 => 4,
-        11.. => 6,
+        11 => 6,
         _ => return None,
     };
     let nanos: i64 = tokens.get(first + 3)?.parse().ok()?;

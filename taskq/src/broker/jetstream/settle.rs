@@ -17,6 +17,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{Notify, mpsc};
 
 use super::JetStream;
+use super::gate::Ended;
 use super::pipe::{Answer, Pipe, Refusal};
 use super::publish::ttl;
 use crate::broker::ending::{self, After, Draft, Step, Turn};
@@ -75,6 +76,7 @@ impl Settlements {
             open: Arc::clone(&open),
             refused: Arc::clone(&refused),
             told: HashMap::new(),
+            ended: Ended::default(),
         };
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(256);
@@ -153,14 +155,32 @@ impl Draft for Desk {
     }
 
     fn plan(&self, publication: Publication) -> Stored {
+        if publication.key.is_some() && !self.broker.layout.knows_hold(&publication.queue) {
+            // It fires all the same, and is taken when there is a stream.
+            let (broker, publication) = (Arc::clone(&self.broker), publication.clone());
+            tokio::spawn(async move {
+                if let Err(error) = broker.ensure_for(&publication).await {
+                    tracing::warn!("{error}");
+                }
+            });
+        }
         let due = publication.due.unwrap_or_else(Timestamp::now);
         let mut headers = HeaderMap::new();
-        self.broker.set_schedule(&mut headers, &publication, due);
         let names = &self.broker.layout.names;
+        let (queue, task, id) = (&publication.queue, &publication.task, &publication.id);
+        // What waits for the turn of a key would have it before its time.
+        let is_soon = publication.key.is_none() && self.broker.is_soon(due);
+        let subject = if is_soon && self.broker.layout.is_fed(&names.queue_stream(queue)) {
+            // As if it had fallen due: who is given it waits. A plan takes
+            // the place of its repetition; here the server has to be told.
+            headers.insert(header::NATS_MESSAGE_ID, format!("{id} {}", due.as_millis()));
+            names.due(queue, publication.priority, task, id)
+        } else {
+            self.broker.set_schedule(&mut headers, &publication, due);
+            names.plan(queue, task, id)
+        };
         Stored {
-            subject: names
-                .plan(&publication.queue, &publication.task, &publication.id)
-                .into(),
+            subject: subject.into(),
             headers: Some(headers),
             body: publication.body,
         }
@@ -201,6 +221,8 @@ struct Desk {
     refused: Arc<AtomicU64>,
     /// What to tell each origin of its outcomes.
     told: HashMap<String, String>,
+    /// Whose turns are over.
+    ended: Ended,
 }
 
 impl Desk {
@@ -223,7 +245,7 @@ impl Desk {
     }
 
     /// Takes the next step of an end.
-    async fn step(&self, mut ending: Ending) {
+    async fn step(&mut self, mut ending: Ending) {
         loop {
             let is_held = || self.leases.is_held(ending.receipt.lease, Instant::now());
             let message = match ending.turn(is_held) {
@@ -237,6 +259,9 @@ impl Desk {
                 }
                 Turn::Take(Step::Ack) => {
                     self.answer(&ending.receipt, Bytes::new()).await;
+                    if let Some(turn) = &ending.receipt.turn {
+                        self.ended.note(turn);
+                    }
                     return self.close(&ending);
                 }
                 Turn::Take(Step::Nak(delay)) => {
@@ -357,6 +382,7 @@ impl Desk {
             // Who is not told looks for the record after a while.
             let _ = self.broker.client.publish(subject, lines.into()).await;
         }
+        self.ended.tell(&self.broker).await;
     }
 
     async fn answer(&self, receipt: &Receipt, body: Bytes) {

@@ -43,9 +43,10 @@ impl JetStream {
             return Ok(());
         }
         let names = &self.layout.names;
-        let stream = match publication.due {
-            Some(_) => names.plan_stream(),
-            None => names.queue_stream(&publication.queue),
+        let stream = match (publication.due, &publication.key) {
+            (Some(_), _) => names.plan_stream(),
+            (None, None) => names.queue_stream(&publication.queue),
+            (None, Some(_)) => names.hold_stream(&publication.queue),
         };
         let Some((before, replicated)) = self.last_sequence(&stream).await else {
             return Ok(());

@@ -13,6 +13,7 @@ use async_nats::jetstream::consumer;
 use tokio::sync::watch;
 
 use super::JetStream;
+use super::flow::HeldBack;
 use crate::broker::names::{Namespace, PRIORITIES, api};
 use crate::broker::{Lock, Operate as _, Pulse};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,6 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often to look.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// What the watchdog and a worker's intake tell each other.
+pub(super) struct Watched {
+    /// Grows when the worker is to subscribe anew.
+    pub(super) rebinds: watch::Receiver<u64>,
+    /// The queues that the worker could not take more of.
+    pub(super) held_back: Arc<HeldBack>,
+}
+
 /// What a queue's stream and consumers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
@@ -36,24 +45,26 @@ enum Health {
 
 impl JetStream {
     /// Watches over the consumers of a worker for as long as it has its
-    /// pulse. The number that comes back grows when it is to subscribe anew.
+    /// pulse.
     pub(super) fn watch_consumers(
         &self,
         queues: &[String],
         lease: Duration,
         pulse: Arc<Pulse>,
-    ) -> watch::Receiver<u64> {
+    ) -> Watched {
         let (rebind, rebinds) = watch::channel(0);
+        let held_back = Arc::<HeldBack>::default();
         let watchdog = Watchdog {
             broker: self.me.clone(),
             queues: queues.to_vec(),
             lease,
             pulse: Arc::downgrade(&pulse),
+            held_back: Arc::clone(&held_back),
             rebind,
         };
         drop(pulse);
         tokio::spawn(watchdog.watch());
-        rebinds
+        Watched { rebinds, held_back }
     }
 
     async fn queue_health(&self, queue: &str) -> Result<Health> {
@@ -87,15 +98,10 @@ impl JetStream {
             }
             accounted += info.num_pending + info.num_ack_pending as u64;
         }
-        let stream = self
-            .layout
-            .js
-            .get_stream(&stream)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let messages = self.count_messages(queue).await?;
         // What no consumer will give, and none has given out, is stuck
         // (a purge by subject does that: docs/architecture.md, "Choices").
-        Ok(if stream.cached_info().state.messages > accounted {
+        Ok(if messages > accounted {
             Health::Wedged
         } else {
             Health::Idle
@@ -151,6 +157,7 @@ struct Watchdog {
     queues: Vec<String>,
     lease: Duration,
     pulse: Weak<Pulse>,
+    held_back: Arc<HeldBack>,
     rebind: watch::Sender<u64>,
 }
 
@@ -178,6 +185,10 @@ impl Watchdog {
             last = Some(now);
             let mut wedged = false;
             for queue in &self.queues {
+                // It was not asked for what it has.
+                if self.held_back.was(queue, PATIENCE) {
+                    continue;
+                }
                 match broker.queue_health(queue).await {
                     Ok(Health::Idle) => {}
                     Ok(Health::Wedged) if measures == 0 => wedged = true,

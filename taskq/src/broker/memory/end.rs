@@ -7,18 +7,23 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt as _, ready};
 
-use super::{Memory, Message};
+use super::{EndNumber, Memory, Message};
 use crate::broker::{Deliveries, Delivery, Leases, Receipt, Settlement, Settler};
+use crate::policy::Portions;
 use crate::time::Timestamp;
 
 /// What a worker takes.
 pub(super) struct Intake {
     pub(super) end: Arc<End>,
     pub(super) queues: Vec<String>,
+    /// How the room is divided among the queues; none if only priorities
+    /// count.
+    pub(super) portions: Option<Portions>,
 }
 
 /// A worker's end. What it still holds when it is gone is delivered again.
 pub(super) struct End {
+    pub(super) number: EndNumber,
     pub(super) memory: Arc<Memory>,
     pub(super) leases: Arc<Leases>,
     pub(super) held: Mutex<HashSet<u64>>,
@@ -41,8 +46,11 @@ impl Deliveries for Intake {
                 let now = Timestamp::now();
                 let (taken, due) = {
                     let mut store = self.end.memory.store();
-                    let due = store.promote(now);
-                    let taken = store.take(&self.queues, room);
+                    let due = store.promote(now, Some(self.end.number));
+                    let turn = store.release(&self.queues, room, now);
+                    let due = due.into_iter().chain(turn).min();
+                    let portions = self.portions.as_mut();
+                    let (taken, next) = store.take(&self.queues, portions, room, now);
                     let deliveries: Vec<Delivery> = taken
                         .into_iter()
                         .map(|message| {
@@ -53,7 +61,7 @@ impl Deliveries for Intake {
                             delivery
                         })
                         .collect();
-                    (deliveries, due)
+                    (deliveries, due.into_iter().chain(next).min())
                 };
                 if !taken.is_empty() {
                     return Some(taken);
@@ -73,6 +81,8 @@ impl Deliveries for Intake {
 
 fn deliver(message: &Message, lease: u64) -> Delivery {
     Delivery {
+        permit: None,
+        unwanted: false,
         body: message.publication.body.clone(),
         queue: message.publication.queue.as_str().into(),
         priority: message.publication.priority,
@@ -82,6 +92,7 @@ fn deliver(message: &Message, lease: u64) -> Delivery {
             lease,
             deliveries: message.deliveries,
             address: "".into(),
+            turn: None,
         },
     }
 }
@@ -90,7 +101,7 @@ impl Settler for End {
     fn settle(&self, receipt: Receipt, settlement: Settlement) {
         self.held().remove(&receipt.lease);
         self.leases.release(receipt.lease);
-        if !self.memory.end(&receipt, settlement) {
+        if !self.memory.end(self.number, &receipt, settlement) {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
     }

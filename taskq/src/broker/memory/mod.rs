@@ -2,12 +2,18 @@
 //! server.
 
 mod end;
+mod gate;
+mod govern;
+mod notes;
 mod operate;
+mod plans;
+mod settings;
+mod standing;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, ready};
@@ -15,15 +21,19 @@ use taskq_syntax::Priority;
 use tokio::sync::{Notify, broadcast};
 
 use self::end::{End, Intake};
+use self::govern::Buckets;
 use self::operate::Told;
 use super::names::PRIORITIES;
+use super::rules::Snapshot;
 use super::waiters::Waiters;
 use super::{
-    Broker, Consumer, Expected, History, Leases, Mode, Publication, Published, Pulse, QueueDepth,
-    Receipt, Record, Settlement, Status, Subscription,
+    Broker, Consumer, Expected, History, Leases, Mode, Note, Publication, Published, Pulse,
+    QueueDepth, Receipt, Record, Rules, Setting, Settlement, Status, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{CancelRequest, DeadLetter, Event, Journal, Outcome, TaskId};
+use crate::message::{AuditEntry, CancelRequest, DeadLetter, Event, Journal, Outcome, TaskId};
+use crate::policy::Gate;
+use crate::policy::Portions;
 use crate::time::Timestamp;
 
 /// The largest message, as a NATS server's default.
@@ -38,6 +48,10 @@ pub(crate) struct Memory {
     waiters: Arc<Waiters>,
     told: Told,
     wishes: broadcast::Sender<CancelRequest>,
+    /// Something was set.
+    set: broadcast::Sender<()>,
+    /// The workers, to be asked which of them has a task.
+    finders: standing::Finders,
 }
 
 impl Default for Memory {
@@ -48,6 +62,8 @@ impl Default for Memory {
             waiters: Arc::default(),
             told: Told::default(),
             wishes: broadcast::Sender::new(1024),
+            set: broadcast::Sender::new(16),
+            finders: standing::Finders::default(),
         }
     }
 }
@@ -56,9 +72,14 @@ impl Default for Memory {
 struct Store {
     ready: HashMap<(String, Priority), VecDeque<Message>>,
     running: HashMap<u64, Message>,
+    /// What waits for the turn of its key, by queue.
+    gates: HashMap<String, Gate<Message>>,
     /// By due time, and by a number that keeps the order of equals.
     planned: BTreeMap<(Timestamp, u64), Message>,
     planned_count: u64,
+    stored_count: u64,
+    /// Where the plan of each burst is, as long as it is there.
+    bursts: HashMap<String, (Timestamp, u64)>,
     queues: HashSet<String>,
     /// Where each message is that has not ended.
     live: HashMap<TaskId, Status>,
@@ -68,7 +89,20 @@ struct Store {
     cancels: HashMap<TaskId, CancelRequest>,
     dead: BTreeMap<u64, DeadLetter>,
     dead_count: u64,
+    /// What operators did, the oldest first.
+    actions: Vec<AuditEntry>,
     payloads: HashMap<String, Bytes>,
+    /// By kind and name.
+    settings: BTreeMap<(&'static str, String), Setting>,
+    settings_count: u64,
+    /// What is set, as it counts.
+    rules: Snapshot,
+    /// Who goes by it, and for which queues.
+    followers: Vec<(Weak<Rules>, Vec<String>)>,
+    buckets: Buckets,
+    /// By key, and until when.
+    notes: HashMap<String, (Note, Option<Timestamp>)>,
+    notes_count: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -76,18 +110,31 @@ struct Message {
     publication: Publication,
     stored_at: Timestamp,
     deliveries: u32,
+    /// Greater than that of what was stored before.
+    number: u64,
+    /// The key whose turn it has.
+    turn: Option<Arc<str>>,
+    /// Who gave it back last, for others to have it.
+    passed_by: Option<EndNumber>,
 }
+
+/// Which worker's end: no two have the same.
+type EndNumber = u64;
 
 impl Memory {
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accept(&self, publication: Publication) -> Published {
+    fn accept(&self, publication: Publication) -> Result<Published> {
         let now = Timestamp::now();
         let mut store = self.store();
         if store.knows(&publication.id, now) {
-            return Published::Existing(publication.id);
+            return Ok(Published::Existing(publication.id));
+        }
+        if publication.due.is_none() && store.is_full(&publication.queue, 1) {
+            let what = format!("sending task {} ({})", publication.id, publication.task);
+            return Err(store.full(&what, &publication.queue));
         }
         let mut replaced = None;
         if let Some(lock) = &publication.lock {
@@ -95,7 +142,7 @@ impl Memory {
                 && until.is_none_or(|until| now < until)
             {
                 if !lock.replace {
-                    return Published::Existing(holder.clone());
+                    return Ok(Published::Existing(holder.clone()));
                 }
                 replaced = Some(holder.clone());
             }
@@ -106,17 +153,21 @@ impl Memory {
         store.enter(publication, now);
         drop(store);
         self.changed.notify_waiters();
-        replaced.map_or(Published::Accepted, Published::Replaced)
+        Ok(replaced.map_or(Published::Accepted, Published::Replaced))
     }
 
-    /// Ends a delivery; false if its outcome was refused.
-    fn end(&self, receipt: &Receipt, settlement: Settlement) -> bool {
+    /// Ends a delivery that a worker's end had; false if its outcome was
+    /// refused.
+    fn end(&self, who: EndNumber, receipt: &Receipt, settlement: Settlement) -> bool {
         let mut store = self.store();
-        let Some(message) = store.running.remove(&receipt.lease) else {
+        let Some(mut message) = store.running.remove(&receipt.lease) else {
             return true;
         };
         let id = message.publication.id.clone();
         let mut stored = true;
+        if !matches!(settlement, Settlement::Release { .. }) {
+            store.end_turn(&message);
+        }
         match settlement {
             Settlement::Finish(record) => stored = self.record(&mut store, record),
             Settlement::Bury {
@@ -133,11 +184,14 @@ impl Memory {
                 }
                 store.live.remove(&id);
             }
-            Settlement::Retry(publication) => store.enter(publication, Timestamp::now()),
+            Settlement::Retry(publication) => {
+                store.enter(publication, Timestamp::now());
+            }
             Settlement::Release { delay, journal } => {
                 if let Some((id, journal)) = journal {
                     store.journals.insert(id, journal);
                 }
+                message.passed_by = Some(who);
                 store.give_back(message, delay);
             }
             Settlement::Discard => {
@@ -185,6 +239,18 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// What is set for these queues and for task types, kept up to date.
+    fn follow_rules(&self, queues: &[String]) -> Arc<Rules> {
+        let rules = Arc::<Rules>::default();
+        let mut store = self.store();
+        rules.set(store.rules.of_queues(queues));
+        let follower = (Arc::downgrade(&rules), queues.to_vec());
+        store.followers.push(follower);
+        rules
+    }
+}
+
 impl Store {
     fn outcome(&self, id: &TaskId, now: Timestamp) -> Option<&Bytes> {
         let (body, until) = self.outcomes.get(id)?;
@@ -195,31 +261,39 @@ impl Store {
         self.live.contains_key(id) || self.outcome(id, now).is_some()
     }
 
-    /// Takes a message in, to the queue or to the plan.
-    fn enter(&mut self, publication: Publication, now: Timestamp) {
+    /// Takes a message in, to the queue or to the plan; tells where it is
+    /// planned.
+    fn enter(&mut self, publication: Publication, now: Timestamp) -> Option<(Timestamp, u64)> {
         self.queues.insert(publication.queue.clone());
         let due = publication.due;
         let message = Message {
             publication,
             stored_at: now,
             deliveries: 0,
+            number: self.number(),
+            turn: None,
+            passed_by: None,
         };
         match due {
-            Some(due) if now < due => self.plan(message, due),
-            _ => self.line_up(message, false),
+            Some(due) if now < due => Some(self.plan(message, due)),
+            _ => {
+                self.line_up(message, false);
+                None
+            }
         }
     }
 
-    fn plan(&mut self, message: Message, due: Timestamp) {
-        let id = message.publication.id.clone();
-        self.live.insert(id, Status::Scheduled);
-        self.planned_count += 1;
-        self.planned.insert((due, self.planned_count), message);
+    fn number(&mut self) -> u64 {
+        self.stored_count += 1;
+        self.stored_count
     }
 
     fn line_up(&mut self, message: Message, in_front: bool) {
         let publication = &message.publication;
         self.live.insert(publication.id.clone(), Status::Waiting);
+        if publication.key.is_some() && message.turn.is_none() {
+            return self.hold(message);
+        }
         let lane = (publication.queue.clone(), publication.priority);
         let lane = self.ready.entry(lane).or_default();
         if in_front {
@@ -229,44 +303,64 @@ impl Store {
         }
     }
 
-    fn give_back(&mut self, message: Message, delay: Duration) {
-        if delay.is_zero() {
-            self.line_up(message, true);
-        } else {
-            let due = Timestamp::now().plus(delay);
-            self.plan(message, due);
-            // It is on its way back, not put off by its sender.
-        }
-    }
-
-    /// Moves what is due to its queue; tells when the next will be.
-    fn promote(&mut self, now: Timestamp) -> Option<Timestamp> {
-        while let Some(entry) = self.planned.first_entry() {
-            if now < entry.key().0 {
-                return Some(entry.key().0);
-            }
-            let mut message = entry.remove();
-            message.publication.due = None;
-            self.line_up(message, false);
-        }
-        None
-    }
-
     fn bury(&mut self, letter: DeadLetter) {
         self.dead.retain(|_, earlier| earlier.id != letter.id);
         self.dead_count += 1;
         self.dead.insert(self.dead_count, letter);
     }
 
-    fn take(&mut self, queues: &[String], room: usize) -> Vec<Message> {
+    /// Takes messages out of their queues, as far as what is set lets them
+    /// start; tells when more may, if the time alone will tell.
+    fn take(
+        &mut self,
+        queues: &[String],
+        portions: Option<&mut Portions>,
+        room: usize,
+        now: Timestamp,
+    ) -> (Vec<Message>, Option<Timestamp>) {
+        let limits = queues.iter().map(|queue| self.places(queue, now, room));
+        let (mut places, next): (Vec<usize>, Vec<_>) = limits.unzip();
         let mut taken = Vec::new();
-        for priority in PRIORITIES {
-            for queue in queues {
-                let Some(lane) = self.ready.get_mut(&(queue.clone(), priority)) else {
-                    continue;
-                };
-                let count = lane.len().min(room - taken.len());
-                taken.extend(lane.drain(..count));
+        let wants = |store: &Self, places: &[usize]| -> Vec<bool> {
+            let has = |queue: &String| {
+                let lanes = PRIORITIES.map(|priority| (queue.clone(), priority));
+                lanes
+                    .iter()
+                    .any(|lane| store.ready.get(lane).is_some_and(|it| !it.is_empty()))
+            };
+            let places = places.iter().zip(queues);
+            places
+                .map(|(places, queue)| *places > 0 && has(queue))
+                .collect()
+        };
+        if let Some(portions) = portions {
+            while taken.len() < room
+                && let Some(place) = portions.next(&wants(self, &places))
+            {
+                let queue = &queues[place];
+                let message = PRIORITIES.iter().find_map(|priority| {
+                    self.ready.get_mut(&(queue.clone(), *priority))?.pop_front()
+                });
+                taken.extend(message);
+                places[place] -= 1;
+            }
+        } else {
+            for priority in PRIORITIES {
+                for (queue, places) in queues.iter().zip(&mut places) {
+                    let Some(lane) = self.ready.get_mut(&(queue.clone(), priority)) else {
+                        continue;
+                    };
+                    let count = lane.len().min(room - taken.len()).min(*places);
+                    taken.extend(lane.drain(..count));
+                    *places -= count;
+                }
+            }
+        }
+        for queue in queues {
+            let of_it = |message: &&Message| message.publication.queue == *queue;
+            let count = taken.iter().filter(of_it).count();
+            if count > 0 && !self.rules.queues.is_empty() {
+                self.spend(queue, now, count);
             }
         }
         for message in &mut taken {
@@ -274,7 +368,7 @@ impl Store {
             self.live
                 .insert(message.publication.id.clone(), Status::Running);
         }
-        taken
+        (taken, next.into_iter().flatten().min())
     }
 }
 
@@ -301,7 +395,7 @@ impl Broker for Arc<Memory> {
     }
 
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Published>> {
-        ready(Ok(self.accept(publication))).boxed()
+        ready(self.accept(publication)).boxed()
     }
 
     fn publish_all<'a>(&'a self, batch: &'a [Publication]) -> BoxFuture<'a, Result<bool>> {
@@ -316,6 +410,16 @@ impl Broker for Arc<Memory> {
             return ready(Err(error)).boxed();
         }
         if known == 0 {
+            if let Some(first) = batch.first()
+                && store.is_full(&first.queue, batch.len())
+            {
+                let what = format!(
+                    "sending {} tasks at once to queue {}",
+                    batch.len(),
+                    first.queue
+                );
+                return ready(Err(store.full(&what, &first.queue))).boxed();
+            }
             for publication in batch {
                 store.enter(publication.clone(), now);
             }
@@ -336,7 +440,7 @@ impl Broker for Arc<Memory> {
                 return Ok(Status::Done(outcome.state));
             }
             let mut store = self.store();
-            store.promote(Timestamp::now());
+            store.promote(Timestamp::now(), None);
             Ok(store.live.get(id).copied().unwrap_or(Status::Unknown))
         })
     }
@@ -344,27 +448,35 @@ impl Broker for Arc<Memory> {
     fn consume(&self, subscription: Subscription) -> BoxFuture<'_, Result<Consumer>> {
         let leases = Arc::new(Leases::endless(subscription.lease));
         let pulse = Arc::new(Pulse::new(Instant::now()));
-        self.store()
-            .queues
-            .extend(subscription.queues.iter().cloned());
+        let number = {
+            let mut store = self.store();
+            store.queues.extend(subscription.queues.iter().cloned());
+            store.number()
+        };
         let end = Arc::new(End {
+            number,
             memory: Arc::clone(self),
             leases: Arc::clone(&leases),
             held: Mutex::default(),
             refused: AtomicU64::new(0),
         });
-        ready(Ok(Consumer {
-            deliveries: Box::new(Intake {
-                end: Arc::clone(&end),
-                queues: subscription.queues,
-            }),
-            settler: end,
-            leases,
-            keeper: None,
-            notices: self.listen_to_wishes(),
-            pulse,
-        }))
-        .boxed()
+        let memory = Arc::clone(self);
+        Box::pin(async move {
+            let rules = memory.follow_rules(&subscription.queues);
+            Ok(Consumer {
+                deliveries: Box::new(Intake {
+                    end: Arc::clone(&end),
+                    portions: subscription.weights.map(Portions::new),
+                    queues: subscription.queues,
+                }),
+                settler: end,
+                leases,
+                keeper: None,
+                notices: memory.listen_to_wishes(),
+                pulse,
+                rules,
+            })
+        })
     }
 
     fn history<'a>(&'a self, id: &'a TaskId) -> BoxFuture<'a, Result<History>> {
@@ -400,17 +512,19 @@ impl Broker for Arc<Memory> {
 
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueDepth>>> {
         let mut store = self.store();
-        store.promote(Timestamp::now());
+        store.promote(Timestamp::now(), None);
         let mut queues: Vec<QueueDepth> = store
             .queues
             .iter()
             .map(|queue| QueueDepth {
                 queue: queue.clone(),
-                pending: PRIORITIES
-                    .iter()
-                    .filter_map(|priority| store.ready.get(&(queue.clone(), *priority)))
-                    .map(|lane| lane.len() as u64)
-                    .sum(),
+                pending: store.held(queue)
+                    + PRIORITIES
+                        .iter()
+                        .filter_map(|priority| store.ready.get(&(queue.clone(), *priority)))
+                        .map(|lane| lane.len() as u64)
+                        .sum::<u64>(),
+                held: store.held(queue),
                 running: count(store.running.values(), queue),
                 scheduled: count(store.planned.values(), queue),
             })

@@ -12,7 +12,8 @@ use crate::broker::{
     Broker as _, Cancelling, EventQuery, LetterQuery, Notice, Operate, Place, Record, Status, Task,
 };
 use crate::error::Result;
-use crate::message::{CancelRequest, DeadLetter, Event, TaskId};
+use crate::message::{AuditEntry, CancelRequest, DeadLetter, Event, TaskId};
+use crate::policy::Gate;
 
 /// How many events are remembered.
 const REMEMBERED: usize = 10_000;
@@ -108,13 +109,15 @@ impl Store {
     /// The message of this id that no worker has.
     fn idle(&self, id: &TaskId) -> Option<&Message> {
         let ready = self.ready.values().flatten();
+        let held = self.gates.values().flat_map(Gate::items);
         ready
+            .chain(held)
             .chain(self.planned.values())
             .find(|message| message.publication.id == *id)
     }
 }
 
-fn task(message: &Message) -> Task {
+pub(super) fn task(message: &Message) -> Task {
     Task {
         id: message.publication.id.clone(),
         queue: message.publication.queue.clone(),
@@ -127,6 +130,24 @@ fn task(message: &Message) -> Task {
 impl Operate for Arc<Memory> {
     fn tell(&self, event: Event) {
         self.told.tell(event);
+    }
+
+    fn record_action<'a>(&'a self, entry: &'a AuditEntry) -> BoxFuture<'a, Result<()>> {
+        let mut store = self.store();
+        let sequence = store.actions.len() as u64 + 1;
+        let entry = AuditEntry {
+            sequence,
+            ..entry.clone()
+        };
+        store.actions.push(entry);
+        ready(Ok(())).boxed()
+    }
+
+    fn actions(&self, before: Option<u64>, most: usize) -> BoxFuture<'_, Result<Vec<AuditEntry>>> {
+        let store = self.store();
+        let newest = store.actions.iter().rev();
+        let read = newest.filter(|entry| before.is_none_or(|before| entry.sequence < before));
+        ready(Ok(read.take(most).cloned().collect())).boxed()
     }
 
     fn events(
@@ -166,12 +187,23 @@ impl Operate for Arc<Memory> {
 
     fn withdraw<'a>(&'a self, task: &'a Task) -> BoxFuture<'a, Result<()>> {
         let mut store = self.store();
+        let mut taken = Vec::new();
         for lane in store.ready.values_mut() {
-            lane.retain(|message| message.publication.id != task.id);
+            let of_task = |message: &Message| message.publication.id == task.id;
+            taken.extend(lane.iter().filter(|it| of_task(it)).cloned());
+            lane.retain(|message| !of_task(message));
         }
+        for message in &taken {
+            store.end_turn(message);
+        }
+        store.unhold(&task.id);
         store
             .planned
             .retain(|_, message| message.publication.id != task.id);
+        let Store {
+            bursts, planned, ..
+        } = &mut *store;
+        bursts.retain(|_, at| planned.contains_key(at));
         store.live.remove(&task.id);
         ready(Ok(())).boxed()
     }

@@ -32,6 +32,11 @@ pub(crate) fn consumer_info(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}")
 }
 
+/// To let a consumer give nothing for a while.
+pub(crate) fn consumer_pause(stream: &str, consumer: &str) -> String {
+    format!("$JS.API.CONSUMER.PAUSE.{stream}.{consumer}")
+}
+
 /// Creates and updates.
 pub(crate) fn consumer_create(stream: &str, consumer: &str, filter: &str) -> String {
     format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}.{filter}")

@@ -22,7 +22,7 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
     const GRANT: &str = "connect as a user of that role, or grant it (docs/security.md)";
     const INIT: &str =
         "let an operator run `taskq init` once, or connect as one (docs/security.md)";
-    const API: [(&str, &str, &str); 10] = [
+    const API: [(&str, &str, &str); 11] = [
         (
             "STREAM.CREATE.",
             "the operator's right to make streams",
@@ -35,12 +35,12 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
         ),
         (
             "STREAM.MSG.DELETE.",
-            "the operator's right to delete messages",
+            "the worker's and the operator's right to delete messages",
             GRANT,
         ),
         (
             "STREAM.PURGE.",
-            "the operator's right to purge streams",
+            "the worker's and the operator's right to purge streams",
             GRANT,
         ),
         (
@@ -60,17 +60,35 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
             INIT,
         ),
         (
+            "CONSUMER.PAUSE.",
+            "the operator's right to pause and resume queues",
+            GRANT,
+        ),
+        (
             "CONSUMER.",
             "every role's right to look at consumers",
             GRANT,
         ),
         ("", "every role's right to ask JetStream", GRANT),
     ];
-    const OWN: [(&str, &str); 14] = [
+    const OWN: [(&str, &str); 27] = [
         ("work", "the producer's right to enqueue"),
+        ("hold", "the producer's right to enqueue tasks with a key"),
+        (
+            "gate",
+            "the producer's right to wake, and the worker's to tell, who releases tasks with a key",
+        ),
+        (
+            "state.gate",
+            "the worker's right to release tasks with a key",
+        ),
         (
             "plan",
             "the producer's and the worker's right to plan delays and retries",
+        ),
+        (
+            "due",
+            "the producer's and the worker's right to send what is due in a moment",
         ),
         ("done", "the worker's right to record outcomes"),
         ("dead", "the worker's right to keep dead letters"),
@@ -83,14 +101,43 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
             "the producer's and the operator's right to cancel",
         ),
         (
+            "state.fire",
+            "the worker's and the operator's right to plan and start the fires of schedules",
+        ),
+        (
+            "state.operation",
+            "the operator's right to do one thing to many tasks",
+        ),
+        (
+            "state.targets",
+            "the operator's right to do one thing to many tasks",
+        ),
+        (
             "state",
             "the worker's right to note what became of attempts",
+        ),
+        (
+            "settings.schedule",
+            "the worker's and the operator's right to set schedules",
+        ),
+        (
+            "settings",
+            "the operator's right to set queues, task types and schedules",
+        ),
+        (
+            "limit",
+            "the worker's right to take places and starts of limited queues",
+        ),
+        (
+            "slots",
+            "the worker's right to tell of the places of limited queues",
         ),
         ("stored", "the worker's right to tell of outcomes"),
         (
             "event",
             "the producer's, worker's and operator's right to tell of events",
         ),
+        ("audit", "the operator's right to record what operators do"),
         (
             "core.cancel",
             "the producer's and the operator's right to cancel in core mode",
@@ -99,6 +146,10 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
             "worker",
             "the operator's and the viewer's right to ask a worker how it does",
         ),
+        (
+            "control",
+            "the operator's right to quiet, resume, drain and stop workers",
+        ),
         ("core.work", "the producer's right to enqueue in core mode"),
         (
             "core.done",
@@ -106,7 +157,8 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
         ),
         ("core", "the worker's right in core mode"),
     ];
-    const HEARD: [(&str, &str); 8] = [
+    const HEARD: [(&str, &str); 12] = [
+        ("gate", "the worker's right to release tasks with a key"),
         ("done", "the producer's right to wait for outcomes"),
         ("stored", "the producer's right to wait for outcomes"),
         (
@@ -114,7 +166,16 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
             "the operator's and the viewer's right to follow events",
         ),
         ("state", "the worker's right to hear of cancellations"),
+        ("settings", "every role's right to hear what is set"),
+        (
+            "slots",
+            "the worker's right to hear of the places of limited queues",
+        ),
         ("worker", "the worker's right to be asked how it does"),
+        (
+            "control",
+            "the worker's right to hear what operators wish of it",
+        ),
         (
             "core.work",
             "the worker's right to take messages in core mode",
@@ -130,7 +191,7 @@ pub(in crate::broker) fn right(act: Act, subject: &str) -> Right {
         return match found {
             Some(&(_, of, mend)) => Right { of, mend },
             None => Right {
-                of: API[9].1,
+                of: API[10].1,
                 mend: GRANT,
             },
         };

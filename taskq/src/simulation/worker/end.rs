@@ -49,6 +49,7 @@ impl World {
             priority: Priority::Normal,
             due: Some(due),
             lock: None,
+            key: None,
             body: message.encode().into(),
         }
     }
@@ -77,6 +78,7 @@ impl World {
             attempt: work.attempt() - u32::from(ran.is_none()),
             worker: me.name.clone(),
             enqueued_at: work.enqueued_at(),
+            due_at: None,
             started_at: ran.map(|run| Self::timestamp_at(run.since)),
             finished_at: self.timestamp(),
             labels: serde_json::Map::new(),
@@ -85,7 +87,10 @@ impl World {
             dead,
             cancelled_by: None,
             payload: None,
+            message: None,
             start_told: false,
+            args: None,
+            kwargs: None,
         }
     }
 

@@ -33,13 +33,14 @@ impl World {
             TaskOptions::new()
         };
         let stored_at = Self::timestamp_at(delivery.stored_at);
-        let policy = Policy::of(&options, &message.labels, stored_at);
+        let policy = Policy::of(&options, &Default::default(), &message.labels, stored_at);
         let deliveries = delivery.deliveries;
         let work = Work {
             receipt: Receipt {
                 lease,
                 deliveries,
                 address: Arc::from(delivery.sequence.to_string()),
+                turn: None,
             },
             delivery,
             message,

@@ -6,6 +6,14 @@
 //!
 //! [UAX 29]: https://www.unicode.org/reports/tr29/
 
+#[cfg(feature = "analysis")]
+mod analysis;
+
+#[cfg(feature = "analysis")]
+pub use analysis::{
+    Mood, Sentiment, TextSummary, WordCount, WordFrequency, sentiment_analysis, text_summarization,
+    word_count,
+};
 use taskq::{TaskError, task};
 use unicode_segmentation::UnicodeSegmentation as _;
 
