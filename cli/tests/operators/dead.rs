@@ -8,17 +8,20 @@ use taskq_e2e::PATIENCE;
 use crate::System;
 
 impl System {
-    /// Sends tasks that fail for good, and waits for their letters.
+    /// Sends tasks that fail for good, each when the one before has its letter: so the
+    /// letters are in this order.
     async fn dead(&self, ids: &[&str]) {
-        for id in ids {
+        for (before, id) in ids.iter().enumerate() {
             self.send("read_file", id, "mended").await;
-        }
-        for id in ids {
             assert_eq!(self.ended(id).await, "failed");
+            self.letters(before + 1);
         }
-        // The outcome is told before the letter is written.
+    }
+
+    /// Waits for so many letters: an outcome is told before its letter is written.
+    fn letters(&self, count: usize) {
         let limit = Instant::now() + PATIENCE;
-        while self.json(&["dead", "list"]).len() < ids.len() {
+        while self.json(&["dead", "list"]).len() < count {
             assert!(Instant::now() < limit, "no letters");
         }
     }
@@ -45,6 +48,7 @@ async fn dead_letters_are_listed_and_shown_with_every_attempt_and_filtered() {
         "--wait",
     ];
     assert_eq!(system.taskq(&bad).code(), 1);
+    system.letters(3);
 
     let listed = system.taskq(&["dead", "list", "--limit", "2"]);
     assert_eq!(listed.code(), 0, "{listed:?}");
