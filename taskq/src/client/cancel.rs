@@ -96,6 +96,16 @@ impl Client {
         }
     }
 
+    async fn tell_wish(&self, request: &CancelRequest, task: &str, queue: &str) {
+        let kind = EventKind::CancelRequested;
+        let event = Event::of(kind, request.at, &request.id, task, queue);
+        let mut event = event.with("by", request.by.as_str());
+        if let Some(reason) = &request.reason {
+            event = event.with("reason", reason.as_str());
+        }
+        act_if_acting(&*self.0.broker, event).await;
+    }
+
     async fn send_wish(&self, request: &CancelRequest) -> Result<Cancellation> {
         let broker = &self.0.broker;
         let found = broker.wish(request).await?;
@@ -112,24 +122,18 @@ impl Client {
             }
             Cancelling::Ended(state) => return Ok(Cancellation::TooLate(state)),
             // A worker was quicker to act upon it than this was to look.
-            Cancelling::Done => return Ok(Cancellation::Cancelled),
+            Cancelling::Done => {
+                if let Some(outcome) = broker.outcome(&request.id).await? {
+                    self.tell_wish(request, &outcome.task, &outcome.queue).await;
+                }
+                return Ok(Cancellation::Cancelled);
+            }
             Cancelling::Idle(task) => (task, true),
             Cancelling::Held(task) => (task, false),
         };
         let message = TaskMessage::decode(&task.body).ok();
         let name = message.as_ref().map_or("unknown", |message| &message.task);
-        let mut event = Event::of(
-            EventKind::CancelRequested,
-            request.at,
-            &request.id,
-            name,
-            &task.queue,
-        )
-        .with("by", request.by.as_str());
-        if let Some(reason) = &request.reason {
-            event = event.with("reason", reason.as_str());
-        }
-        act_if_acting(&**broker, event).await;
+        self.tell_wish(request, name, &task.queue).await;
         if !idle {
             return Ok(Cancellation::Requested);
         }
