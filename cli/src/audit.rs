@@ -89,7 +89,7 @@ pub(crate) async fn audit(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// `2026-11-26T18:00:00.000Z  queue_paused  email  by ada@host via taskq: reason=..`
-fn line(entry: &AuditEntry) -> String {
+pub(crate) fn line(entry: &AuditEntry) -> String {
     let mut text = format!("{}  {:<16}", entry.at, one_line(&entry.action));
     let id = entry.id.as_ref().map(taskq::TaskId::as_str);
     let what = [

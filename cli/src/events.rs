@@ -11,6 +11,7 @@ use taskq::admin::{self, EventFilter};
 use taskq::cli::stop_signal;
 use taskq::{Client, Event, Timestamp};
 
+pub(crate) use self::line::print;
 use self::seen::Seen;
 use crate::Common;
 use crate::moment::moment;
@@ -115,7 +116,7 @@ impl Args {
         if self.json {
             output::json(event)
         } else {
-            line::print(event)
+            print(event)
         }
     }
 }

@@ -11,6 +11,7 @@ mod dev;
 mod enqueue;
 mod events;
 mod explain;
+mod history;
 mod init;
 mod list;
 mod local;
@@ -78,6 +79,8 @@ enum Command {
     Events(events::Args),
     /// Tells what operators did: who, what, when, from where, before and after
     Audit(audit::Args),
+    /// Tells what was: how tasks ended, what operators did, when workers came and went
+    History(history::Args),
     /// Lists the tasks that living workers have; pauses and resumes task types
     Tasks(types::TypesArgs),
     /// Lists the living workers and how they do; tells them to go quiet, to go on, to end
@@ -179,6 +182,7 @@ fn on_runtime(command: Command) -> anyhow::Result<ExitCode> {
             Command::Schedules(command) => schedules::schedules(command).await,
             Command::Events(args) => events::events(args).await,
             Command::Audit(args) => audit::audit(args).await,
+            Command::History(args) => history::history(args).await,
             Command::Tasks(args) => types::types(args).await,
             Command::Workers(args) => workers::workers(args).await,
             Command::Queues(args) => queues::queues(args).await,

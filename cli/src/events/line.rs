@@ -11,7 +11,7 @@ use taskq::{Event, EventKind};
 use crate::output::one_line;
 
 /// Prints it, with colour where a person looks on.
-pub(super) fn print(event: &Event) -> anyhow::Result<()> {
+pub(crate) fn print(event: &Event) -> anyhow::Result<()> {
     let style = style(event.kind);
     // It takes the colour out where stdout is no terminal, or NO_COLOR is set.
     let mut out = anstream::stdout();

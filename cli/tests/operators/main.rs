@@ -17,6 +17,7 @@ mod doctor;
 mod enqueue;
 mod events;
 mod explain;
+mod history;
 mod progress;
 mod queues;
 mod retry;

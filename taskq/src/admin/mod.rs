@@ -10,6 +10,7 @@ mod delayed;
 mod doctor;
 mod events;
 mod explain;
+mod history;
 mod init;
 pub mod operations;
 mod past;
@@ -34,6 +35,7 @@ pub use delayed::{DelayedFilter, DelayedTask, delayed, reschedule, run_now};
 pub use doctor::{Finding, Severity, doctor};
 pub use events::{EventFilter, events};
 pub use explain::{Explanation, Reason, explain};
+pub use history::{HistoryEntry, HistoryFilter, HistoryKind, history};
 pub use init::{InitOptions, init};
 pub use past::{
     QueueFilter, QueuePage, QueuedTask, Record, RecordBody, Records, extent, queued, records,

@@ -44,7 +44,7 @@ pub enum RecordBody {
 }
 
 impl Record {
-    fn of(source: Source, recorded: &Recorded) -> Self {
+    pub(super) fn of(source: Source, recorded: &Recorded) -> Self {
         let body = match source {
             Source::Outcomes => Outcome::decode(&recorded.body)
                 .map(|mut outcome| {

@@ -52,7 +52,7 @@ pub(crate) use names::{Namespace, WORKERS, api};
 pub(crate) use notes::{Note, Notes};
 pub(crate) use operate::{Cancelling, EventQuery, EventScope, LetterQuery, Operate, Place, Task};
 pub use past::{Extent, Source};
-pub(crate) use past::{Peek, Peeked, Recorded};
+pub(crate) use past::{PastOf, PastQuery, Peek, Peeked, Recorded};
 pub(crate) use places::{Permit, Places};
 pub(crate) use plans::{Plan, PlanName, PlanQuery, Plans, Replan, SOON};
 pub(crate) use provision::ProvisionOrder;
@@ -231,6 +231,11 @@ pub(crate) trait Broker:
         _: Source,
         _after: u64,
     ) -> BoxFuture<'_, Result<(u64, BoxStream<'static, Result<Recorded>>)>> {
+        past::unsupported(self.mode())
+    }
+
+    /// The records that are stored now, one after the other, from either end.
+    fn past(&self, _: PastQuery) -> BoxFuture<'_, Result<BoxStream<'static, Result<Recorded>>>> {
         past::unsupported(self.mode())
     }
 

@@ -406,6 +406,11 @@ impl Namespace {
         format!("{}.event.>", self.root)
     }
 
+    /// Where events of workers are told, or of this worker.
+    pub(super) fn events_of_worker(&self, worker: Option<&str>) -> String {
+        format!("{}.event.*.-.-.{}", self.root, part_or("*", worker))
+    }
+
     /// Where an event is told: of a task, or of a worker.
     pub(super) fn event(&self, event: &Event) -> String {
         let of = match (&event.id, &event.worker) {

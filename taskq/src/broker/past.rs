@@ -42,8 +42,31 @@ pub struct Extent {
 pub(crate) struct Recorded {
     pub(crate) sequence: u64,
     pub(crate) body: Bytes,
+    /// When it was stored, by the server's clock.
+    pub(crate) stored_at: Timestamp,
     /// How many more there were behind it.
     pub(crate) left: u64,
+}
+
+/// Which records, of those that are stored now.
+#[derive(Clone, Debug)]
+pub(crate) struct PastQuery {
+    pub(crate) of: PastOf,
+    /// Those that were stored at this moment or later.
+    pub(crate) since: Option<Timestamp>,
+    /// Whether the newest come first.
+    pub(crate) newest_first: bool,
+}
+
+/// What records are about, as far as the server can tell them apart.
+#[derive(Clone, Debug)]
+pub(crate) enum PastOf {
+    /// How tasks ended, or how this one did.
+    Outcomes(Option<TaskId>),
+    /// What was told of workers, or of this one.
+    Workers(Option<String>),
+    /// What operators did.
+    Actions,
 }
 
 /// Which messages of a queue.

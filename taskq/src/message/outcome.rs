@@ -41,6 +41,26 @@ impl State {
     }
 }
 
+impl std::str::FromStr for State {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let all = [
+            Self::Succeeded,
+            Self::Failed,
+            Self::Cancelled,
+            Self::Expired,
+        ];
+        let found = all.into_iter().find(|state| state.as_str() == text);
+        found.ok_or_else(|| {
+            Error::invalid(format!(
+                "`{text}` is no end of a task; it ends {}",
+                all.map(Self::as_str).join(", ")
+            ))
+        })
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -26,7 +26,7 @@ use crate::time::Timestamp;
 const MOST_WAITING: usize = 8192;
 
 /// How many messages are read at once.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 /// How long the server may take for the next one.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -204,12 +204,17 @@ impl JetStream {
             std::future::ready(match message {
                 Ok(message) => {
                     let place = message.info();
-                    let place = place.map(|info| (info.stream_sequence, info.pending));
-                    let (sequence, left) = place.unwrap_or_default();
+                    let place = place.map(|info| {
+                        let stored_at = info.published.unix_timestamp_nanos() / 1_000_000;
+                        let stored_at = i64::try_from(stored_at).unwrap_or(0);
+                        (info.stream_sequence, stored_at, info.pending)
+                    });
+                    let (sequence, stored_at, left) = place.unwrap_or_default();
                     let body = message.message.payload;
                     let recorded = Recorded {
                         sequence,
                         body,
+                        stored_at: Timestamp::from_millis(stored_at),
                         left,
                     };
                     (sequence >= start).then_some(Ok(recorded))

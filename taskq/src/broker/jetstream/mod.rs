@@ -56,9 +56,9 @@ use super::denial::Denials;
 use super::names::{Act, api};
 use super::waiters::Waiters;
 use super::{
-    Broker, Consumer, Expected, Extent, History, Leases, Mode, Namespace, Peek, Peeked, Provision,
-    ProvisionOrder, Publication, Published, Pulse, QueueDepth, Recorded, Rules, Settings as _,
-    Source, Status, Subscription, rules,
+    Broker, Consumer, Expected, Extent, History, Leases, Mode, Namespace, PastQuery, Peek, Peeked,
+    Provision, ProvisionOrder, Publication, Published, Pulse, QueueDepth, Recorded, Rules,
+    Settings as _, Source, Status, Subscription, rules,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Journal, Outcome, TaskId};
@@ -282,6 +282,13 @@ impl Broker for JetStream {
         after: u64,
     ) -> BoxFuture<'_, Result<(u64, BoxStream<'static, Result<Recorded>>)>> {
         Box::pin(self.read_records(source, after))
+    }
+
+    fn past(
+        &self,
+        query: PastQuery,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Recorded>>>> {
+        Box::pin(self.read_stored(query))
     }
 
     fn peek<'a>(&'a self, query: &'a Peek) -> BoxFuture<'a, Result<Peeked>> {

@@ -1,16 +1,18 @@
 //! Reading what is stored, in the order in which it was.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
-use futures::stream::{BoxStream, StreamExt as _};
+use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 use taskq_syntax::Priority;
 
 use super::JetStream;
+use super::events::{BATCH, Found};
 use crate::broker::names::{Namespace, PRIORITIES, api};
 use crate::broker::past::QueuedMessage;
-use crate::broker::{Extent, Peek, Peeked, Recorded, Source};
+use crate::broker::{Extent, PastOf, PastQuery, Peek, Peeked, Recorded, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
@@ -63,6 +65,95 @@ impl JetStream {
         };
         let (pending, found) = self.read_from(stream, subject, policy).await?;
         Ok((pending, found.boxed()))
+    }
+
+    /// Read in batches and without a consumer, so nothing is left behind on the
+    /// server; of what is stored while it is read nothing.
+    pub(super) async fn read_stored(
+        &self,
+        query: PastQuery,
+    ) -> Result<BoxStream<'static, Result<Recorded>>> {
+        let names = &self.layout.names;
+        let (source, subject) = match &query.of {
+            PastOf::Outcomes(Some(id)) => (Source::Outcomes, names.done(id)),
+            PastOf::Outcomes(None) => (Source::Outcomes, names.done_all()),
+            PastOf::Workers(worker) => (Source::Events, names.events_of_worker(worker.as_deref())),
+            PastOf::Actions => (Source::Audit, names.audit_all()),
+        };
+        let extent = self.look_at(source).await?;
+        let (stream, _) = self.stream_of(source);
+        let since = query.since.filter(|since| since.as_millis() > 0);
+        let found = if query.newest_first {
+            let first = match since {
+                Some(since) => {
+                    let query = json!({
+                        "start_time": since.to_string(),
+                        "batch": 1,
+                        "next_by_subj": subject,
+                    });
+                    let batch = self.read_batch(&stream, &query).await?;
+                    match batch.messages.first() {
+                        Some(first) => first.sequence,
+                        None => return Ok(stream::empty().boxed()),
+                    }
+                }
+                None => extent.first,
+            };
+            self.read_back(stream, subject, first, extent.last)?
+        } else {
+            let since = since.unwrap_or(Timestamp::from_millis(0));
+            let found = self.read_past_subjects(stream, subject, since)?;
+            let last = extent.last;
+            found
+                .try_take_while(move |found| std::future::ready(Ok(found.sequence <= last)))
+                .boxed()
+        };
+        Ok(found.map_ok(Recorded::from).boxed())
+    }
+
+    /// What is in a stream between two places, from the last to the first: in
+    /// spans, each as wide as it may be for one batch to hold what it finds.
+    fn read_back(
+        &self,
+        stream: String,
+        subject: String,
+        first: u64,
+        last: u64,
+    ) -> Result<BoxStream<'static, Result<Found>>> {
+        let broker = self.me()?;
+        let from = (last.saturating_add(1), BATCH as u64);
+        let spans = stream::try_unfold(from, move |(end, width)| {
+            let (broker, stream, subject) = (Arc::clone(&broker), stream.clone(), subject.clone());
+            async move {
+                let (end, mut width) = (end, width);
+                if end <= first {
+                    return Ok::<_, Error>(None);
+                }
+                loop {
+                    let start = end.saturating_sub(width).max(first);
+                    let query = json!({
+                        "seq": start,
+                        "batch": BATCH,
+                        "next_by_subj": subject,
+                    });
+                    let batch = broker.read_batch(&stream, &query).await?;
+                    if batch.next.is_some_and(|next| next < end) {
+                        // More than one batch holds.
+                        width = (width / 2).max(1);
+                        continue;
+                    }
+                    let mut found = batch.messages;
+                    found.retain(|found| found.sequence < end);
+                    found.reverse();
+                    if found.len() < BATCH / 2 {
+                        width = width.saturating_mul(2);
+                    }
+                    let found = stream::iter(found).map(Ok);
+                    return Ok(Some((found, (start, width))));
+                }
+            }
+        });
+        Ok(spans.try_flatten().boxed())
     }
 
     /// Some of a queue's messages, read without a consumer: nothing is taken
@@ -129,5 +220,16 @@ impl JetStream {
         Ok(found.map_or(0, |consumer| {
             consumer.cached_info().delivered.stream_sequence
         }))
+    }
+}
+
+impl From<Found> for Recorded {
+    fn from(found: Found) -> Self {
+        Self {
+            sequence: found.sequence,
+            body: found.body,
+            stored_at: found.time.unwrap_or(Timestamp::from_millis(0)),
+            left: 0,
+        }
     }
 }
