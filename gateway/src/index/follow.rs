@@ -176,8 +176,25 @@ struct Following {
 enum Stop {
     /// It is to begin again.
     Again,
+    /// The index is being closed, as the program ends.
+    Closed,
     /// Something failed.
     Failed(String),
+}
+
+impl From<IndexError> for Stop {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Closed => Self::Closed,
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<taskq::Error> for Stop {
+    fn from(error: taskq::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
 }
 
 impl Following {
@@ -186,6 +203,8 @@ impl Following {
             self.again.mark_unchanged();
             match self.follow().await {
                 Stop::Again => {}
+                // It goes on only if it was closed by mistake.
+                Stop::Closed => tokio::time::sleep(PAUSE).await,
                 Stop::Failed(why) => {
                     tracing::warn!("the index does not follow the {}: {why}", self.name);
                     self.progress.set_trouble(Some(why));
@@ -196,20 +215,19 @@ impl Following {
     }
 
     async fn follow(&mut self) -> Stop {
-        let failed = |error: &dyn std::fmt::Display| Stop::Failed(error.to_string());
         let extent = match admin::extent(&self.client, self.source).await {
             Ok(extent) => extent,
-            Err(error) => return failed(&error),
+            Err(error) => return error.into(),
         };
         let created = extent.created.as_millis();
         match self.build.index.lead().await {
             Ok(true) => {}
             Ok(false) => return self.stand_by().await,
-            Err(error) => return failed(&error),
+            Err(error) => return error.into(),
         }
         let seen = match self.build.index.seen(self.name).await {
             Ok(seen) => seen,
-            Err(error) => return failed(&error),
+            Err(error) => return error.into(),
         };
         if seen.as_ref().is_some_and(|seen| seen.created != created) {
             // The places that are known are those of a stream that is gone.
@@ -220,7 +238,7 @@ impl Following {
             };
             return match renewed {
                 Ok(()) => Stop::Again,
-                Err(error) => failed(&error),
+                Err(error) => error.into(),
             };
         }
         let mut seen = seen.map_or(0, |seen| seen.sequence);
@@ -229,7 +247,7 @@ impl Following {
         self.progress.known.store(true, Ordering::Release);
         let records = match admin::records(&self.client, self.source, seen).await {
             Ok(records) => records,
-            Err(error) => return failed(&error),
+            Err(error) => return error.into(),
         };
         if records.stored() == 0 {
             // Nothing is stored behind what was seen: what was is gone.
@@ -242,7 +260,7 @@ impl Following {
             match self.build.index.take(Vec::new(), nothing).await {
                 Ok(()) => {}
                 Err(IndexError::Follows) => return Stop::Again,
-                Err(error) => return failed(&error),
+                Err(error) => return error.into(),
             }
             self.progress.seen.store(seen, Ordering::Release);
         }
@@ -270,7 +288,7 @@ impl Following {
                     let batch: taskq::Result<Vec<_>> = batch.into_iter().collect();
                     let batch = match batch {
                         Ok(batch) => batch,
-                        Err(error) => return failed(&error),
+                        Err(error) => return error.into(),
                     };
                     let Some(last) = batch.last() else { continue };
                     let (sequence, left) = (last.sequence, last.left);
@@ -283,7 +301,7 @@ impl Following {
                     match self.build.index.take(batch, seen).await {
                         Ok(()) => {}
                         Err(IndexError::Follows) => return Stop::Again,
-                        Err(error) => return failed(&error),
+                        Err(error) => return error.into(),
                     }
                     self.progress.taken.fetch_add(taken, Ordering::AcqRel);
                     let last = self.progress.last.fetch_max(sequence, Ordering::AcqRel);
@@ -297,17 +315,16 @@ impl Following {
 
     /// Watches how far another replica is, until it is gone.
     async fn stand_by(&mut self) -> Stop {
-        let failed = |error: &dyn std::fmt::Display| Stop::Failed(error.to_string());
         let mut look = tokio::time::interval(LOOK);
         loop {
             look.tick().await;
             let seen = match self.build.index.seen(self.name).await {
                 Ok(seen) => seen.map_or(0, |seen| seen.sequence),
-                Err(error) => return failed(&error),
+                Err(error) => return error.into(),
             };
             let extent = match admin::extent(&self.client, self.source).await {
                 Ok(extent) => extent,
-                Err(error) => return failed(&error),
+                Err(error) => return error.into(),
             };
             self.progress.seen.store(seen, Ordering::Release);
             self.progress.last.store(extent.last, Ordering::Release);
@@ -316,7 +333,7 @@ impl Following {
             match self.build.index.lead().await {
                 Ok(true) => return Stop::Again,
                 Ok(false) => {}
-                Err(error) => return failed(&error),
+                Err(error) => return error.into(),
             }
         }
     }
