@@ -16,7 +16,7 @@ use crate::task::Registration;
 /// Where a worker's service keeps what it tells of itself.
 pub(crate) const INFO_KEY: &str = "taskq";
 
-/// When no worker has answered for so long, all have.
+/// When no other worker has answered for so long, all have.
 const QUIET: Duration = Duration::from_millis(150);
 /// However many still answer, the list ends then.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -233,8 +233,9 @@ pub(super) async fn ask<A: DeserializeOwned>(client: &Client, question: String) 
         .map_err(|error| closed(error.into()))?;
     let limit = tokio::time::Instant::now() + LIMIT;
     let mut found = Vec::new();
-    // The first answer may be slow to come, the others follow closely.
-    let mut quiet = QUIET * 3;
+    // Somebody is there, or that is told: the first answer may be slow to come, and the
+    // others follow closely.
+    let mut quiet = LIMIT;
     loop {
         let wait = tokio::time::timeout_at(
             limit.min(tokio::time::Instant::now() + quiet),

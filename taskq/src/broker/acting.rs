@@ -6,10 +6,14 @@
 //! leave it out.
 
 use std::future::Future;
+use std::time::Duration;
 
 use super::Broker;
 use crate::error::ErrorKind;
 use crate::message::{Actor, AuditEntry, Event};
+
+/// How long an event may take to its connection.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     static ACTOR: Actor;
@@ -42,8 +46,15 @@ pub fn acting() -> Option<Actor> {
 pub(crate) async fn act(broker: &dyn Broker, event: Event) {
     let entry = AuditEntry::of(&event, acting());
     // Told first: a program that ends when this is recorded has told it by then.
-    broker.tell(event);
+    tell(broker, event).await;
     record(broker, entry).await;
+}
+
+/// Tells what was done, and waits until it is on its way.
+async fn tell(broker: &dyn Broker, event: Event) {
+    broker.tell(event);
+    // There may be no connection: then it is told when there is one again.
+    let _ = tokio::time::timeout(PATIENCE, broker.told()).await;
 }
 
 /// The same of what a producer or a worker can do too: recorded where it is done
@@ -51,7 +62,7 @@ pub(crate) async fn act(broker: &dyn Broker, event: Event) {
 pub(crate) async fn act_if_acting(broker: &dyn Broker, event: Event) {
     match acting() {
         Some(_) => act(broker, event).await,
-        None => broker.tell(event),
+        None => tell(broker, event).await,
     }
 }
 

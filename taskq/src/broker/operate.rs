@@ -16,6 +16,9 @@ pub(crate) trait Operate {
     /// connection, and lost when there is none for long.
     fn tell(&self, event: Event);
 
+    /// Waits until what was told so far is with the connection.
+    fn told(&self) -> BoxFuture<'_, ()>;
+
     /// Records what an operator did, for as long as the log is kept.
     fn record_action<'a>(&'a self, entry: &'a AuditEntry) -> BoxFuture<'a, Result<()>>;
 

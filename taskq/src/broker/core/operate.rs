@@ -20,6 +20,10 @@ impl Operate for Arc<Core> {
         self.teller.tell(&self.names, &event);
     }
 
+    fn told(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.teller.told())
+    }
+
     fn record_action<'a>(&'a self, _: &'a AuditEntry) -> BoxFuture<'a, Result<()>> {
         ready(Ok(())).boxed()
     }

@@ -12,7 +12,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::JetStream;
 use crate::broker::names::{Namespace, api};
@@ -34,25 +34,48 @@ const SILENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Writes events to the connection, behind whoever tells them.
-pub(in crate::broker) struct Teller(mpsc::Sender<(String, Vec<u8>)>);
+pub(in crate::broker) struct Teller(mpsc::Sender<Order>);
+
+/// What a teller is to do.
+enum Order {
+    /// To write an event.
+    Tell(String, Vec<u8>),
+    /// To say that all before this is written.
+    Mark(oneshot::Sender<()>),
+}
 
 impl Teller {
     pub(in crate::broker) fn new(client: async_nats::Client) -> Self {
-        let (events, mut waiting) = mpsc::channel::<(String, Vec<u8>)>(MOST_WAITING);
+        let (orders, mut waiting) = mpsc::channel(MOST_WAITING);
         tokio::spawn(async move {
-            while let Some((subject, body)) = waiting.recv().await {
-                if client.publish(subject, body.into()).await.is_err() {
-                    return;
+            while let Some(order) = waiting.recv().await {
+                match order {
+                    Order::Tell(subject, body) => {
+                        if client.publish(subject, body.into()).await.is_err() {
+                            return;
+                        }
+                    }
+                    // Who asked may be gone.
+                    Order::Mark(told) => drop(told.send(())),
                 }
             }
         });
-        Self(events)
+        Self(orders)
+    }
+
+    /// Waits until what was told so far is with the connection: what is sent from then on
+    /// comes behind it.
+    pub(in crate::broker) async fn told(&self) {
+        let (tell, told) = oneshot::channel();
+        if self.0.send(Order::Mark(tell)).await.is_ok() {
+            let _ = told.await;
+        }
     }
 
     pub(in crate::broker) fn tell(&self, names: &Namespace, event: &Event) {
         if self
             .0
-            .try_send((names.event(event), event.encode()))
+            .try_send(Order::Tell(names.event(event), event.encode()))
             .is_err()
         {
             tracing::debug!(kind = %event.kind, "an event is not told: too many wait already");

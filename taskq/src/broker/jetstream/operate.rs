@@ -22,6 +22,10 @@ impl Operate for JetStream {
         self.teller.tell(&self.layout.names, &event);
     }
 
+    fn told(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.teller.told())
+    }
+
     fn record_action<'a>(&'a self, entry: &'a AuditEntry) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.write_action(entry))
     }

@@ -132,6 +132,10 @@ impl Operate for Arc<Memory> {
         self.told.tell(event);
     }
 
+    fn told(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     fn record_action<'a>(&'a self, entry: &'a AuditEntry) -> BoxFuture<'a, Result<()>> {
         let mut store = self.store();
         let sequence = store.actions.len() as u64 + 1;
