@@ -12,8 +12,8 @@ async fn write_rows(rows: Vec<u64>) -> usize {
 }
 
 async fn show(client: &Client) -> taskq::Result<()> {
-    // At most 100 together, none for longer than half a second.
-    let calls = (0..250).map(|row| write_rows::call(vec![row]).batch("rows", 100, 500.millis()));
+    // At most 100 together, none for longer than two seconds.
+    let calls = (0..250).map(|row| write_rows::call(vec![row]).batch("rows", 100, 2.seconds()));
     let handles: Vec<TaskHandle<usize>> = client.enqueue_many(calls).try_collect().await?;
 
     // Each sender has the result of the batch that its row is in.

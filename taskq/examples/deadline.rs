@@ -41,7 +41,7 @@ async fn show(client: &Client) -> taskq::Result<()> {
     println!("late or stopped: {}", !outcome.is_success());
 
     // A task that runs is stopped when its time is over.
-    let call = slow::call().deadline(300.millis());
+    let call = slow::call().deadline(2.seconds());
     let outcome = call.enqueue(client).await?.outcome().await?;
     if let Some(error) = outcome.error {
         println!("stopped: {:?}: {error}", error.kind);

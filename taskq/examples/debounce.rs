@@ -17,7 +17,7 @@ async fn show(client: &Client) -> taskq::Result<()> {
         let handle = reindex::call("books", revision)
             // Once it has been quiet for so long, but no later than this after
             // the first call.
-            .debounce("books", 500.millis())
+            .debounce("books", 2.seconds())
             .max_wait(10.seconds())
             .enqueue(client)
             .await?;
@@ -34,7 +34,7 @@ async fn show(client: &Client) -> taskq::Result<()> {
     );
 
     // It has run; the next call begins another burst.
-    let next = reindex::call("books", 21).debounce("books", 500.millis());
+    let next = reindex::call("books", 21).debounce("books", 2.seconds());
     let next = next.enqueue(client).await?;
     println!("another: {}", next.id() != last.id());
     println!("indexed: {}", next.result().await?);

@@ -17,7 +17,7 @@ static MOST: AtomicUsize = AtomicUsize::new(0);
 async fn bill(customer: String, cents: u64) -> String {
     let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
     MOST.fetch_max(running, Ordering::SeqCst);
-    tokio::time::sleep(20.millis()).await;
+    tokio::time::sleep(100.millis()).await;
     RUNNING.fetch_sub(1, Ordering::SeqCst);
     format!("{customer} owes {cents}")
 }
@@ -32,7 +32,7 @@ static ORDER: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 #[task]
 async fn print(customer: String) {
-    tokio::time::sleep(1.millis()).await;
+    tokio::time::sleep(20.millis()).await;
     if let Ok(mut order) = ORDER.lock() {
         order.push(customer);
     }

@@ -8,7 +8,7 @@ use taskq::prelude::*;
 /// is the same task.
 #[task(unique)]
 async fn rebuild_index(shop: String) -> String {
-    tokio::time::sleep(200.millis()).await;
+    tokio::time::sleep(1.second()).await;
     format!("the index of {shop} is built")
 }
 
@@ -29,7 +29,7 @@ async fn show(client: &Client) -> taskq::Result<()> {
     // For a time, whatever the arguments: the key counts.
     for day in ["monday", "tuesday"] {
         let call = report::call(day).unique_key("report");
-        let handle = call.unique_for(2.seconds()).enqueue(client).await?;
+        let handle = call.unique_for(1.minute()).enqueue(client).await?;
         println!("for {day} comes {}", handle.result().await?);
     }
 
