@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use taskq::Mode;
-use taskq_e2e::{Ended, Fixture, Program, program};
+use taskq_e2e::{Ended, Fixture, Program, Running, found, program};
 // The workers run in this process.
 use tasks as _;
 
@@ -22,6 +22,13 @@ fn taskq(fixture: &Fixture, args: &[&str]) -> Command {
     command
 }
 
+/// A worker that the command finds.
+async fn worker(fixture: &Fixture) -> Running {
+    let worker = fixture.worker().await;
+    found(&fixture.client().await, 1).await;
+    worker
+}
+
 /// Runs it on a thread of its own: the worker is on this one.
 async fn run(fixture: &Fixture, args: &[&str]) -> Ended {
     let program = Program::start(&mut taskq(fixture, args));
@@ -31,7 +38,7 @@ async fn run(fixture: &Fixture, args: &[&str]) -> Ended {
 #[tokio::test]
 async fn a_task_goes_by_name_and_its_result_comes_back() {
     let fixture = Fixture::new(Mode::JetStream);
-    let worker = fixture.worker().await;
+    let worker = worker(&fixture).await;
     let call = [
         "enqueue",
         "repeat_string",
@@ -64,7 +71,7 @@ async fn a_task_goes_by_name_and_its_result_comes_back() {
 #[tokio::test]
 async fn enqueue_in_json_has_the_producers_shape() {
     let fixture = Fixture::new(Mode::JetStream);
-    let worker = fixture.worker().await;
+    let worker = worker(&fixture).await;
     let call = [
         "enqueue",
         "count_chars",
@@ -96,7 +103,7 @@ async fn enqueue_in_json_has_the_producers_shape() {
 #[tokio::test]
 async fn an_unknown_task_is_warned_of_and_waits_and_the_worker_lives() {
     let fixture = Fixture::new(Mode::JetStream);
-    let worker = fixture.worker().await;
+    let worker = worker(&fixture).await;
     let sent = run(&fixture, &["enqueue", "to_upercase", "--args", "[\"x\"]"]).await;
     assert_eq!(sent.code(), 0, "{sent:?}");
     assert!(
@@ -133,7 +140,7 @@ async fn without_a_worker_enqueue_warns_and_the_task_waits() {
 #[tokio::test]
 async fn arguments_that_do_not_fit_end_in_a_clear_failure() {
     let fixture = Fixture::new(Mode::JetStream);
-    let worker = fixture.worker().await;
+    let worker = worker(&fixture).await;
     for (args, told) in [
         (["--args", "[7]"], "text"),
         (["--args", "[\"a\", \"b\"]"], "takes 1 argument"),
@@ -216,7 +223,7 @@ async fn the_listings_show_what_there_is() {
     assert_eq!(built_in[0]["workers"], json!([]));
     assert_eq!(run(&fixture, &["workers", "--json"]).await.stdout, "");
 
-    let worker = fixture.worker().await;
+    let worker = worker(&fixture).await;
     let tasks = run(&fixture, &["tasks", "--json"]).await.json();
     assert_eq!(tasks.len(), 25);
     let repeat = tasks
@@ -269,7 +276,7 @@ async fn the_listings_show_what_there_is() {
 #[tokio::test]
 async fn the_doctor_tells_what_does_not_work_and_exits_1() {
     let fixture = Fixture::new(Mode::JetStream);
-    let _worker = fixture.worker().await;
+    let _worker = worker(&fixture).await;
     let well = run(&fixture, &["doctor"]).await;
     assert_eq!(well.code(), 0, "{well:?}");
     assert!(well.stdout.contains("nats-server"), "{well:?}");

@@ -6,7 +6,7 @@
 )]
 
 use taskq::{Mode, Worker, WorkerBuilder};
-use taskq_e2e::{Ended, Fixture, Program, Running, program};
+use taskq_e2e::{Ended, Fixture, Program, Running, found, program};
 
 mod old {
     /// Doubles a number.
@@ -37,6 +37,7 @@ async fn workers_that_define_a_task_differently_are_told_of() {
     let old = Worker::builder(fixture.client().await).task::<old::double>();
     let new = Worker::builder(fixture.client().await).task::<new::double>();
     let (_old, _new) = (only(old).await, only(new).await);
+    found(&fixture.client().await, 2).await;
 
     let tasks = taskq(&fixture, &["tasks", "--json"]).await.json();
     assert_eq!(tasks.len(), 2, "{tasks:?}");

@@ -136,8 +136,10 @@ fn dev_stays_up_until_ctrl_c_and_leaves_nothing_behind() {
     let gateway = dev.stdout_line("gateway at http://");
     assert!(is_open(self::port(&gateway)), "{gateway}");
 
-    let listed = run(&mut taskq(&["workers", "--json", "--url", &url]));
-    assert_eq!(listed.json().len(), 2);
+    until("both workers are found", || {
+        let listed = run(&mut taskq(&["workers", "--json", "--url", &url]));
+        listed.json().len() == 2
+    });
 
     let started = children(dev.pid());
     // Two workers, and what runs the server.

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use taskq_e2e::{Ended, PATIENCE, ROLES, Roles, Running, program, run};
+use taskq_e2e::{Ended, PATIENCE, ROLES, Roles, Running, found, program, run};
 use taskq_nats_server::NatsServer;
 // The workers run in this process.
 use tasks as _;
@@ -80,6 +80,7 @@ async fn each_role_does_what_it_is_for_with_the_real_command() {
     let worker = roles.builder("worker").result_timeout(PATIENCE);
     let worker = taskq::Worker::builder(worker.connect().await.unwrap());
     let _running = Running::start(worker).await;
+    found(&roles.client("operator").await, 1).await;
     for role in ["producer", "operator"] {
         let call = ["enqueue", "to_uppercase", "--args", "[\"x\"]"];
         let sent = taskq(

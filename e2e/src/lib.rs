@@ -21,14 +21,16 @@ pub use faults::nats;
 pub use postgres::PostgresServer;
 pub use program::{Ended, Program, is_alive, program, run};
 pub use roles::{ROLES, Roles};
+use taskq::admin::WorkerInfo;
 use taskq::{Client, ClientBuilder, Mode, Worker, WorkerBuilder, WorkerState};
 use taskq_nats_server::NatsServer;
 pub use taskq_torture::proxy;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long a test waits for what must happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for what must happen: only what does not happen takes so long, and a
+/// machine may be slow.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A system in one of the modes, alone on its server.
 #[derive(Debug)]
@@ -162,6 +164,33 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(tokio::time::Instant::now() < limit, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// Waits until a client finds so many workers, and gives them: one is found a moment after it
+/// consumes.
+///
+/// # Panics
+/// When it does not.
+pub async fn found(client: &Client, count: usize) -> Vec<WorkerInfo> {
+    faults::eventually("the workers are found", async || {
+        let found = taskq::admin::workers(client).await.ok()?;
+        (found.len() == count).then_some(found)
+    })
+    .await
+}
+
+/// Waits until a queue has nothing that waits or runs: an outcome is told a moment before its
+/// message is gone.
+///
+/// # Panics
+/// When it has.
+pub async fn emptied(client: &Client, queue: &str) {
+    faults::eventually("the queue is empty", async || {
+        let queues = client.queues().await.ok()?;
+        let depth = queues.iter().find(|depth| depth.queue == queue)?;
+        ((depth.pending, depth.running) == (0, 0)).then_some(())
+    })
+    .await;
 }
 
 /// Compiles the code that the README shows.

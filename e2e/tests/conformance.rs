@@ -411,18 +411,18 @@ async fn an_outcome_is_seen_by_who_comes_later(system: Fixture) {
     let mut waiting = Box::pin(early.result());
     until("the task runs", || worker.stats.running() == 1).await;
     // Long enough for it to listen: in core mode it has to, before.
-    let listening = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
+    let listening = tokio::time::timeout(Duration::from_secs(1), &mut waiting).await;
     assert!(listening.is_err(), "it has not ended yet");
     open.add_permits(1);
     assert_eq!(handle.result().await.unwrap(), gate);
     assert_eq!(waiting.await.unwrap(), gate);
     let late = other.handle::<String>(handle.id().clone());
-    let late = late.result_timeout(Duration::from_millis(500)).await;
     if system.mode() == Mode::Core {
         // Nothing is kept for who comes later.
+        let late = late.result_timeout(Duration::from_millis(500)).await;
         assert!(late.unwrap_err().is_timeout());
     } else {
-        assert_eq!(late.unwrap(), gate);
+        assert_eq!(late.result().await.unwrap(), gate);
         let status = handle.status().await.unwrap();
         assert_eq!(status, Status::Done(OutcomeState::Succeeded));
     }
@@ -542,7 +542,10 @@ async fn what_does_not_finish_in_the_grace_is_handed_back_uncounted(system: Fixt
         return;
     }
     let worker = system
-        .worker_with(|worker| worker.grace(Duration::from_millis(50)))
+        .worker_with(|worker| {
+            let worker = worker.grace(Duration::from_millis(50));
+            worker.lease(Duration::from_secs(120))
+        })
         .await;
     let client = system.client().await;
     let (gate, open) = new_gate();
@@ -553,8 +556,9 @@ async fn what_does_not_finish_in_the_grace_is_handed_back_uncounted(system: Fixt
     let since = Instant::now();
     let _worker = system.worker().await;
     assert_eq!(handle.result().await.unwrap(), 1, "the attempt is refunded");
+    // Not when its lease ends.
     assert!(
-        since.elapsed() < Duration::from_secs(3),
+        since.elapsed() < Duration::from_secs(60),
         "handed back at once"
     );
 }
@@ -582,7 +586,7 @@ async fn a_crashed_workers_tasks_run_elsewhere(system: Fixture) {
 async fn a_delayed_task_does_not_start_early(system: Fixture) {
     let _worker = system.worker().await;
     let client = system.client().await;
-    let delay = 700.millis();
+    let delay = 4.seconds();
     let since = Instant::now();
     let sent = shout::call("later").delay(delay).enqueue(&client).await;
     if system.mode() == Mode::Core {
@@ -596,7 +600,7 @@ async fn a_delayed_task_does_not_start_early(system: Fixture) {
     let outcome = handle.outcome().await.unwrap();
     let took = since.elapsed();
     assert!(
-        took >= delay && took < delay + Duration::from_secs(2),
+        took >= delay && took < delay + Duration::from_secs(30),
         "{took:?}"
     );
     let waited = outcome.started_at.unwrap().since(outcome.enqueued_at);
@@ -666,7 +670,7 @@ async fn a_unique_call_is_one_task_for_its_window(system: Fixture) {
     let client = system.client().await;
     let send = async |n: u64| {
         let call = square::call(n).unique_key("report");
-        call.unique_for(2.seconds()).enqueue(&client).await.unwrap()
+        call.unique_for(8.seconds()).enqueue(&client).await.unwrap()
     };
     let first = send(2).await;
     assert_eq!(first.result().await.unwrap(), 4);

@@ -32,7 +32,7 @@ async fn go_on(ctx: Context) {
 #[task]
 async fn nothing() {}
 
-#[task(retries = 1, backoff = "constant(1h)")]
+#[task(retries = 1, backoff = "constant(1h, no jitter)")]
 async fn fail() -> Result<(), TaskError> {
     Err("no route".into())
 }
@@ -73,7 +73,7 @@ async fn what_runs_is_told_with_its_worker_and_since_when(system: Fixture) {
         panic!("{why:?}");
     };
     assert_eq!((on, attempt, stopping), (&worker.name, &1, &false));
-    assert!(seconds_from_now(*since).abs() < 10, "{since}");
+    assert!(seconds_from_now(*since).abs() < 60, "{since}");
     let text = why.to_string();
     assert!(
         text.starts_with(&format!("running on {on} since ")),
@@ -129,7 +129,7 @@ async fn what_is_not_due_is_told_with_its_time(system: Fixture) {
     let Reason::Scheduled { due: Some(due) } = why.reason else {
         panic!("{why:?}");
     };
-    assert!((3590..=3600).contains(&seconds_from_now(due)), "{due}");
+    assert!((3500..=3600).contains(&seconds_from_now(due)), "{due}");
 }
 
 async fn what_waits_for_a_retry_is_told_with_its_error(system: Fixture) {
@@ -144,8 +144,7 @@ async fn what_waits_for_a_retry_is_told_with_its_error(system: Fixture) {
         panic!("{why:?}");
     };
     assert_eq!((*failed, error.as_str()), (1, "no route"));
-    // Jittered.
-    assert!((1..=3600).contains(&seconds_from_now(due.unwrap())));
+    assert!((3500..=3600).contains(&seconds_from_now(due.unwrap())));
 }
 
 /// A message goes from its queue to the plan and back while we look.
@@ -289,9 +288,11 @@ async fn that_no_worker_knows_the_task_is_told_while_it_is_passed_round() {
         .enqueue(&client)
         .await
         .unwrap();
-    let why = until_it_is(&client, "strange", |it| {
-        matches!(it, Reason::UnknownTask { .. })
-    })
+    let why = until_it_is(
+        &client,
+        "strange",
+        |it| matches!(it, Reason::UnknownTask { workers } if !workers.is_empty()),
+    )
     .await;
     let told = Reason::UnknownTask {
         workers: vec![worker.name.clone()],

@@ -180,7 +180,7 @@ async fn fault_29_a_dead_workers_places_are_free_within_its_lease() {
             killed.elapsed()
         );
         assert!(
-            killed.elapsed() < Duration::from_secs(6),
+            killed.elapsed() < Duration::from_secs(30),
             "{:?}",
             killed.elapsed()
         );

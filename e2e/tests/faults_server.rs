@@ -84,7 +84,7 @@ impl Setting {
 async fn fault_12_a_worker_that_loses_nats_for_seconds_works_on_and_consumes_again() {
     repeated(async || {
         let it = Setting::new().await;
-        let worker = it.worker("6s");
+        let worker = it.worker("30s");
         it.consumes().await;
         let running = it.send(2_000).await;
         it.until("it runs", |it| it.history.starts(None).len() == 2)

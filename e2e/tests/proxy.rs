@@ -123,7 +123,7 @@ async fn single_messages_are_lost_repeated_and_late() {
     it.proxy.filter(|frame: &Frame| match frame.subject() {
         "news.drop" => Verdict::Drop,
         "news.twice" => Verdict::Twice,
-        "news.late" => Verdict::Late(Duration::from_millis(300)),
+        "news.late" => Verdict::Late(Duration::from_secs(5)),
         _ => Verdict::Pass,
     });
     for subject in ["news.drop", "news.late", "news.twice", "news.pass"] {

@@ -21,13 +21,14 @@ use taskq::prelude::*;
 use taskq::{
     Cancellation, ClientBuilder, Error, ErrorKind, OutcomeState, Rescheduled, Status, Timestamp,
 };
-use taskq_e2e::{PATIENCE, ROLES, Roles, Running, until};
+use taskq_e2e::{PATIENCE, ROLES, Roles, Running, found, until};
 use taskq_nats_server::{NatsServer, NatsServerBuilder};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
-/// What is refused is refused at once, not when trying again is over.
-const AT_ONCE: Duration = Duration::from_secs(2);
+/// What is refused is refused at once, not when trying again is over: after 10 s to connect,
+/// and 15 s to send.
+const AT_ONCE: Duration = Duration::from_secs(8);
 
 #[task]
 async fn shout(text: String) -> String {
@@ -829,9 +830,7 @@ async fn producer_and_worker_do_their_work_and_no_more() {
     // It is found by those who look, not by the producer.
     for role in ["viewer", "operator"] {
         let client = roles.client(role).await;
-        let found = admin::workers(&client).await.unwrap();
-        assert_eq!(found.len(), 1, "{role}");
-        assert_eq!(found[0].worker, running.name);
+        assert_eq!(found(&client, 1).await[0].worker, running.name, "{role}");
     }
     denied(admin::workers(&producer), &["$SRV.INFO.taskq-worker"]).await;
 
@@ -862,7 +861,7 @@ async fn producer_and_worker_do_their_work_and_no_more() {
 async fn a_worker_of_the_role_renews_its_leases() {
     let roles = Roles::start();
     let operator = roles.client("operator").await;
-    let lease = Duration::from_secs(1);
+    let lease = Duration::from_secs(2);
     let options = InitOptions::new().queues(["default"]).lease(lease);
     admin::init(&operator, options).await.unwrap();
     let holder = Running::start(Worker::builder(roles.client("worker").await)).await;
@@ -941,7 +940,7 @@ async fn a_viewer_looks_and_changes_nothing() {
     let running = Running::start(Worker::builder(roles.client("worker").await)).await;
     assert_eq!(waiting.await.unwrap().unwrap(), "X");
     assert_eq!(viewer.queues().await.unwrap()[0].queue, "default");
-    assert_eq!(admin::workers(&viewer).await.unwrap().len(), 1);
+    found(&viewer, 1).await;
     let findings = admin::doctor(&viewer).await.unwrap();
     assert!(
         findings.iter().all(|one| !one.found.contains("may not")),

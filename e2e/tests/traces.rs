@@ -169,7 +169,7 @@ async fn a_call_its_waits_and_its_attempts_are_one_trace_over_two_processes() {
             attempt.span.start_time_unix_nano
         );
         let ran = attempt.span.end_time_unix_nano - attempt.span.start_time_unix_nano;
-        assert!((20_000_000..10_000_000_000).contains(&ran), "{ran}");
+        assert!((20_000_000..60_000_000_000).contains(&ran), "{ran}");
         let failed = attempt.attribute("error.type").is_some();
         assert_eq!(failed, number < 3, "{attempt:?}");
     }
@@ -187,7 +187,7 @@ async fn a_call_its_waits_and_its_attempts_are_one_trace_over_two_processes() {
         "{line}"
     );
     // Events are told a moment after what they tell of.
-    let limit = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let limit = std::time::Instant::now() + taskq_e2e::PATIENCE;
     let mut kinds = BTreeSet::new();
     while !(kinds.contains("retrying") && kinds.contains("succeeded"))
         && std::time::Instant::now() < limit

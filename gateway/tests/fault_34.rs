@@ -467,5 +467,5 @@ fn fault_34_a_question_over_many_rows_has_an_answer_of_bounded_size_and_time() {
     // A million rows are held to 150 ms by `gateway bench-index`; this is to see
     // one that reads all of them.
     let slowest = summary["summary"]["slowest_median_ms"].as_f64().unwrap();
-    assert!(slowest < 1000.0, "{summary}");
+    assert!(slowest < 5000.0, "{summary}");
 }

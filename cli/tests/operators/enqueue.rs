@@ -98,13 +98,15 @@ async fn a_burst_of_calls_is_one_task_and_so_is_a_batch() {
         sent.stdout.trim().to_owned()
     };
     let read = |file: &str| serde_json::json!({ "file": file }).to_string();
-    let burst = ["--debounce", "1s", "--max-wait", "1m", "--kwargs"];
+    let burst = ["--debounce", "1h", "--max-wait", "2h", "--kwargs"];
     let first = send("read_file", &[&burst[..], &[&read("nowhere")]].concat());
     let second = send("read_file", &[&burst[..], &[&read(&file)]].concat());
     assert_eq!(first, second, "one task");
     let apart = ["--burst-key", "another", "--debounce", "1h"];
     assert_ne!(send("read_file", &apart), first, "another burst");
     let _worker = system.worker("w1");
+    let now = system.taskq(&["delayed", "run", &first]);
+    assert_eq!(now.code(), 0, "{now:?}");
     assert_eq!(
         system.ended(&first).await,
         "succeeded",

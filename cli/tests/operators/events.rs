@@ -13,6 +13,16 @@ async fn the_past_hour_is_told_line_by_line_and_filtered() {
     system.make("mended");
     system.send("read_file", "order-43", "mended").await;
     system.ended("order-43").await;
+    for (kind, count) in [
+        ("worker_up", 1),
+        ("retrying", 1),
+        ("failed", 1),
+        ("dead", 1),
+        ("succeeded", 1),
+    ] {
+        let filter = format!("event={kind}");
+        system.until_json(&["events", "--filter", &filter], |told| told.len() == count);
+    }
 
     let told = system.taskq(&["events"]);
     assert_eq!(told.code(), 0, "{told:?}");

@@ -91,6 +91,19 @@ impl System {
         self.taskq(&[args, &["--json"]].concat()).json()
     }
 
+    /// Runs the command with JSON until its lines are as they should be: what is told of a task
+    /// is told a moment before or after its end.
+    fn until_json(&self, args: &[&str], is_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            let lines = self.json(args);
+            if is_so(&lines) {
+                return lines;
+            }
+            assert!(Instant::now() < limit, "in vain: {args:?}: {lines:?}");
+        }
+    }
+
     /// Sends a task with one argument, and tells its id.
     async fn send(&self, task: &str, id: &str, file: &str) {
         // The id makes it safe to try again while the server is away.

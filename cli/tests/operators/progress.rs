@@ -96,6 +96,7 @@ async fn a_terminal_shows_how_far_a_task_is_while_it_is_waited_for() {
 async fn without_a_terminal_nothing_is_shown_but_the_result() {
     let system = System::new().await;
     let _worker = system.worker("w1");
+    taskq_e2e::found(&system.client, 1).await;
     system.make("end");
     let kwargs = serde_json::json!({ "file": system.file("end") }).to_string();
     let call = ["enqueue", "step_by_step", "--kwargs", &kwargs, "--wait"];

@@ -13,8 +13,9 @@ async fn a_failed_and_a_cancelled_task_run_again_and_what_does_not_is_told() {
     assert_eq!(sent.code(), 0, "{sent:?}");
     assert!(sent.stdout.starts_with("sent again: "), "{sent:?}");
     assert_eq!(system.ended("order-42").await, "succeeded");
-    let told = &system.json(&["events", "--filter", "event=replayed"])[0];
-    assert_eq!(told["by"], "ada");
+    let filter = ["events", "--filter", "event=replayed"];
+    let told = system.until_json(&filter, |told| told.len() == 1);
+    assert_eq!(told[0]["by"], "ada");
 
     let done = system.taskq(&["retry", "order-42"]);
     assert_eq!(done.code(), 1);

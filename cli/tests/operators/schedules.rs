@@ -86,7 +86,7 @@ async fn a_one_off_is_added_and_its_end_is_listed() {
     system.make("y");
     let _worker = system.worker("w1");
     let kwargs = format!(r#"{{"file": "{}"}}"#, system.file("y"));
-    let add = ["schedules", "add", "once", "read_file", "--at", "700ms"];
+    let add = ["schedules", "add", "once", "read_file", "--at", "4s"];
     let added = system.taskq(&[&add[..], &["--kwargs", &kwargs]].concat());
     assert_eq!(added.code(), 0, "{added:?}");
     let ended = async || {

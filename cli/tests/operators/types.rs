@@ -63,6 +63,7 @@ async fn what_is_sensitive_is_shown_to_who_asks_and_that_is_told() {
     ];
     assert_eq!(system.taskq(&call).code(), 0);
     assert_eq!(system.ended("s").await, "failed");
+    system.until_json(&["dead", "list"], |letters| letters.len() == 1);
     for asked in [
         &["dead", "show", "s"][..],
         &["dead", "list"],

@@ -27,6 +27,9 @@ async fn workers_are_shown_told_to_go_quiet_and_end_with_code_0_when_drained() {
     let quiet = system.taskq(&["workers", "quiet", "w1", "--by", "ada"]);
     assert_eq!(quiet.code(), 0, "{quiet:?}");
     assert!(quiet.stdout.starts_with("quiet: w1"), "{quiet:?}");
+    system.until_json(&["workers"], |listed| {
+        listed.len() == 1 && listed[0]["state"] == "quiet"
+    });
     let listed = system.taskq(&["workers"]);
     assert!(listed.stdout.contains("quiet"), "{listed:?}");
     let resumed = &system.json(&["workers", "resume", "w1", "--by", "ada"])[0];
@@ -43,7 +46,8 @@ async fn workers_are_shown_told_to_go_quiet_and_end_with_code_0_when_drained() {
     system.make("begun.end");
     assert_eq!(system.ended("order-42").await, "succeeded");
     assert_eq!(worker.end().code(), 0);
-    let told = system.json(&["events", "--filter", "event=worker_quieted,worker_drained"]);
+    let filter = ["events", "--filter", "event=worker_quieted,worker_drained"];
+    let told = system.until_json(&filter, |told| told.len() == 2);
     let kinds: Vec<_> = told.iter().map(|event| &event["event"]).collect();
     assert_eq!(kinds, ["worker_quieted", "worker_drained"]);
     let gone = system.taskq(&["workers", "quiet", "w1"]);

@@ -79,6 +79,10 @@ async fn a_page_that_nobody_sees_asks_for_nothing() {
         )
     };
     browser.run(&hide(true)).await;
+    // What it had begun to ask for is told by then.
+    browser
+        .run("new Promise((done) => setTimeout(done, 1000))")
+        .await;
     browser.events("Network.requestWillBeSent");
     system.email("ada@example.com").await;
     // For as long as a page that is seen takes to look again.

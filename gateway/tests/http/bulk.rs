@@ -113,7 +113,7 @@ async fn what_is_put_off_is_moved_and_started_and_failed_tasks_run_again_or_are_
     for n in 0..4 {
         let kwargs = json!({"why": if n < 3 { "mailbox full" } else { "no route" }, "user": n});
         let body = json!({"task": "break_down", "kwargs": kwargs});
-        system.post("/v1/tasks?wait=20s", body).await;
+        system.post("/v1/tasks?wait=60s", body).await;
     }
     system
         .until("/v1/dead-letters", |list| ids(list).len() == 4)
@@ -183,7 +183,7 @@ async fn what_a_dead_replica_began_another_finishes_and_each_task_is_acted_on() 
     let begun = system
         .post(
             "/v1/tasks:bulk",
-            json!({"action": "cancel", "filter": {}, "rate": "20/s"}),
+            json!({"action": "cancel", "filter": {}, "rate": "8/s"}),
         )
         .await
         .json();

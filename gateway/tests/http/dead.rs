@@ -13,7 +13,7 @@ async fn a_dead_letter_is_found_shown_sent_again_and_discarded() {
         "task": "break_down", "id": "doomed",
         "kwargs": {"why": "the mailbox is full", "user": {"id": 42}},
     });
-    let ended = system.post("/v1/tasks?wait=20s", call).await;
+    let ended = system.post("/v1/tasks?wait=60s", call).await;
     assert_eq!(ended.json()["state"], "failed", "{ended:?}");
     assert_eq!(ended.json()["dead"], "exhausted");
 

@@ -45,7 +45,7 @@ async fn every_call_that_replaces_one_of_another_system_is_answered() {
         .worker_with(|worker| worker.queues(["default", "email", "orders"]))
         .await;
     let call = json!({"task": "double", "args": [1], "id": "known"});
-    system.post("/v1/tasks?wait=20s", call).await;
+    system.post("/v1/tasks?wait=60s", call).await;
     let calls = calls(include_str!("../../../docs/http.md"));
     assert!(calls.len() > 40, "{}", calls.len());
     for (method, path, body) in calls {

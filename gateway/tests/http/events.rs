@@ -151,7 +151,7 @@ async fn only_what_was_asked_for_is_told() {
     let mut one = Listener::new(&system.gateway, "/v1/tasks/doomed/events", None).await;
     run(&system, 0, 5).await;
     let call = json!({"task": "break_down", "id": "doomed", "kwargs": {"why": "x", "user": 1}});
-    system.post("/v1/tasks?wait=20s", call).await;
+    system.post("/v1/tasks?wait=60s", call).await;
     // What is read from the two streams comes in either order: its retry and
     // its dead letter from the one, the last attempt and its end from the other.
     // A short first attempt tells of itself by how it failed.

@@ -74,7 +74,7 @@ async fn tasks_of_every_state_are_found_by_argument_label_key_and_error() {
         "again",
         json!({"why": "no route", "user": "ada"}),
     );
-    retried["backoff"] = json!("constant(1h)");
+    retried["backoff"] = json!("constant(1h, no jitter)");
     send(&system, retried).await;
     for filter in [
         "arg=user=ada",

@@ -54,11 +54,11 @@ async fn a_key_that_comes_with_another_body_is_refused_wherever_its_task_is() {
     let _worker = system.worker().await;
     let id = first.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(
-        system.get(&format!("/v1/tasks/{id}?wait=20s")).await.json()["result"],
+        system.get(&format!("/v1/tasks/{id}?wait=60s")).await.json()["result"],
         2
     );
     refused(system.keyed("k", "/v1/tasks", call(2)).await);
-    let again = system.keyed("k", "/v1/tasks?wait=20s", call(1)).await;
+    let again = system.keyed("k", "/v1/tasks?wait=60s", call(1)).await;
     assert_eq!(again.json()["result"], 2, "{again:?}");
     // One of several.
     let batch = |m: u64| json!({"tasks": [{"task": "double", "args": [1]}, {"task": "double", "args": [m]}]});

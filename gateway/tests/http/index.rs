@@ -17,7 +17,7 @@ async fn some(system: &System) {
         .post("/v1/tasks:batch", json!({"tasks": calls}))
         .await;
     let call = json!({"task": "break_down", "id": "doomed", "kwargs": {"why": "x", "user": 1}});
-    system.post("/v1/tasks?wait=20s", call).await;
+    system.post("/v1/tasks?wait=60s", call).await;
     let all = system.until("/v1/tasks?limit=100", |list| {
         ids(list).len() == 41
             && list["items"]
@@ -84,6 +84,9 @@ async fn an_index_that_is_built_again_gives_the_same_answers() {
         .await;
     system
         .until("/v1/tasks?arg=user=1", |list| ids(list).len() == 1)
+        .await;
+    system
+        .until("/v1/dead-letters", |list| ids(list).len() == 1)
         .await;
     for (path, before) in QUESTIONS.iter().zip(&before) {
         assert_eq!(&pages(&system, path).await, before, "{path}");

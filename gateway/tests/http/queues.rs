@@ -47,11 +47,12 @@ async fn what_waits_in_a_queue_is_listed_a_page_at_a_time() {
     system
         .until("/v1/queues", |list| list["items"][0]["pending"] == 0)
         .await;
-    let scaling = system.get("/v1/queues/email/scaling").await.json();
-    assert_eq!(
-        (&scaling["workers"], &scaling["slots"]),
-        (&json!(1), &json!(4))
-    );
+    // A worker is found a moment after it takes tasks.
+    system
+        .until("/v1/queues/email/scaling", |scaling| {
+            (&scaling["workers"], &scaling["slots"]) == (&json!(1), &json!(4))
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

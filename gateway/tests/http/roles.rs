@@ -33,7 +33,7 @@ async fn an_operators_rights_are_enough_for_all_of_it_and_a_viewers_for_looking(
     let system = of(&roles, "operator").await;
     let _worker = Running::start(Worker::builder(roles.client("worker").await)).await;
     let call = json!({"task": "break_down", "id": "doomed", "kwargs": {"why": "x", "user": 1}});
-    let sent = system.post("/v1/tasks?wait=20s", call).await;
+    let sent = system.post("/v1/tasks?wait=60s", call).await;
     assert_eq!(sent.json()["state"], "failed", "{sent:?}");
     let viewer = of(&roles, "viewer").await;
     for system in [&system, &viewer] {

@@ -76,7 +76,7 @@ async fn what_is_sensitive_is_hidden_until_somebody_asks_and_that_is_told() {
         .worker_with(|worker| worker.queues(["doors"]).task::<sign_in>().task::<pay>())
         .await;
     for id in ["known", "unknown", "good"] {
-        let path = format!("/v1/tasks/{id}?wait=30s");
+        let path = format!("/v1/tasks/{id}?wait=60s");
         let ended = system
             .until(&path, |task| task["finished_at"].is_string())
             .await;
@@ -140,7 +140,7 @@ async fn a_sensitive_argument_is_hidden_and_the_others_are_shown() {
         .until("/v1/task-types/pay", |kind| kind["params"].is_array())
         .await;
     let call = json!({"task": "pay", "id": "p", "kwargs": {"card": SECRET, "cents": 5}});
-    system.post("/v1/tasks?wait=30s", call).await;
+    system.post("/v1/tasks?wait=60s", call).await;
     let letter = system
         .until("/v1/dead-letters/p", |letter| letter["message"].is_object())
         .await;

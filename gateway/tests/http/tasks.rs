@@ -10,7 +10,7 @@ async fn a_task_is_sent_waited_for_and_found() {
     let system = System::new().await;
     let _worker = system.worker().await;
     let call = json!({"task": "double", "kwargs": {"n": 21}, "labels": {"customer": "42"}});
-    let ended = system.post("/v1/tasks?wait=20s", call).await;
+    let ended = system.post("/v1/tasks?wait=60s", call).await;
     assert_eq!(ended.status, StatusCode::OK, "{ended:?}");
     assert_eq!(ended.json()["result"], 42);
     assert_eq!(ended.json()["state"], "succeeded");
@@ -72,11 +72,11 @@ async fn what_has_not_ended_is_accepted_and_can_be_waited_for_later() {
     let task = system.get(&format!("/v1/tasks/{id}")).await;
     assert_eq!(task.status, StatusCode::OK);
     let _worker = system.worker().await;
-    let result = system.get(&format!("/v1/tasks/{id}/result?wait=20s")).await;
+    let result = system.get(&format!("/v1/tasks/{id}/result?wait=60s")).await;
     assert_eq!(result.json()["result"], 2);
     assert_eq!(system.get("/v1/tasks/nobody").await.code(), "not_found");
     assert_eq!(
-        system.get("/v1/tasks/nobody/result?wait=20s").await.code(),
+        system.get("/v1/tasks/nobody/result?wait=60s").await.code(),
         "not_found"
     );
     assert_eq!(
@@ -180,7 +180,7 @@ async fn a_task_is_cancelled_while_it_waits_and_while_it_runs() {
     // Unless the worker is so quick that it has acted already.
     let requested = done.status == StatusCode::ACCEPTED;
     assert_eq!(requested, done.json()["outcome"] == "requested", "{done:?}");
-    let ended = system.get(&format!("/v1/tasks/{id}?wait=20s")).await;
+    let ended = system.get(&format!("/v1/tasks/{id}?wait=60s")).await;
     assert_eq!(ended.json()["state"], "cancelled");
     assert_eq!(
         system
@@ -246,7 +246,7 @@ async fn a_task_that_has_ended_badly_runs_again_and_what_cannot_is_told_why() {
 
     let kwargs = json!({"why": "x", "user": {}});
     let body = json!({"task": "break_down", "kwargs": kwargs, "id": "2"});
-    let failed = system.post("/v1/tasks?wait=20s", body).await.json();
+    let failed = system.post("/v1/tasks?wait=60s", body).await.json();
     assert_eq!(failed["state"], "failed");
     system.until("/v1/dead-letters/2", |_| true).await;
     let done = system.post("/v1/dead-letters/2:discard", json!({})).await;

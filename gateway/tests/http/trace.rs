@@ -20,7 +20,7 @@ async fn a_task_is_a_part_of_the_trace_of_its_request() {
         .headers
         .insert("tracestate", HeaderValue::from_static("shop=1"));
     let sent = json!({"task": "double", "kwargs": {"n": 1}, "id": "alone"});
-    let ended = system.post("/v1/tasks?wait=20s", sent).await.json();
+    let ended = system.post("/v1/tasks?wait=60s", sent).await.json();
     assert_eq!(ended["trace_id"], TRACE, "{ended}");
     assert_eq!(ended["labels"]["traceparent"], parent);
     assert_eq!(ended["labels"]["tracestate"], "shop=1");
@@ -35,7 +35,7 @@ async fn a_task_is_a_part_of_the_trace_of_its_request() {
         .headers
         .insert("traceparent", HeaderValue::from_static("00-trace-me"));
     let sent = json!({"task": "double", "kwargs": {"n": 1}});
-    let ended = system.post("/v1/tasks?wait=20s", sent).await.json();
+    let ended = system.post("/v1/tasks?wait=60s", sent).await.json();
     assert_eq!(ended["state"], "succeeded");
     assert_eq!(ended["trace_id"], json!(null));
 }
