@@ -11,13 +11,10 @@ use crate::System;
 
 /// What the entries are of: task ids, actions, events of workers.
 fn names(entries: &[Value]) -> Vec<&str> {
-    let name = |entry: &'_ Value| {
-        let keys = match entry["kind"].as_str() {
-            Some("task") => "task_id",
-            Some("audit") => "action",
-            _ => "event",
-        };
-        keys
+    let name = |entry: &Value| match entry["kind"].as_str() {
+        Some("task") => "task_id",
+        Some("audit") => "action",
+        _ => "event",
     };
     entries
         .iter()

@@ -318,8 +318,10 @@ mod tests {
     fn the_words_of_a_sensitive_error_find_nothing() {
         let mut sensitive = outcome(json!({"labels": {"taskq_sensitive": "*"}}));
         sensitive.hide();
-        let mut filter = HistoryFilter::default();
-        filter.error = Some("hidden".to_owned());
+        let filter = HistoryFilter {
+            error: Some("hidden".to_owned()),
+            ..HistoryFilter::default()
+        };
         assert!(!filter.has_outcome(&sensitive));
     }
 
