@@ -505,23 +505,26 @@ async fn queues_share_a_worker_by_their_weights(system: Fixture) {
     }
     let key = key(&system, "weights");
     let client = system.client().await;
-    let calls = (0..2400).map(|n| {
-        let queue = ["heavy", "light"][n % 2];
-        note::call(&key, queue).queue(queue)
-    });
-    let handles: Vec<_> = client.enqueue_many(calls).try_collect().await.unwrap();
     for concurrency in [1, 16] {
-        let before = notes(&key).len();
-        let worker = system.worker_with(|worker| {
-            let worker = worker.queues([("heavy", 3), ("light", 1)]);
-            worker.concurrency(concurrency)
+        let names = ["heavy", "light"].map(|name| format!("{name}-{concurrency}"));
+        let calls = (0..1200).map(|n| {
+            let queue = &names[n % 2];
+            note::call(&key, queue).queue(queue)
         });
-        let worker = worker.await;
-        until("some have run", || notes(&key).len() >= before + 400).await;
+        let handles: Vec<_> = client.enqueue_many(calls).try_collect().await.unwrap();
+        let before = notes(&key).len();
+        let queues = [(names[0].as_str(), 3), (names[1].as_str(), 1)];
+        let worker = system
+            .worker_with(|worker| worker.queues(queues).concurrency(concurrency))
+            .await;
+        // All run in the end.
+        for handle in handles {
+            handle.result().await.unwrap();
+        }
         worker.drain().await;
         // The first are of both alike: what waits is not known yet.
         let order = &notes(&key)[before + 100..before + 400];
-        let heavy = order.iter().filter(|queue| *queue == "heavy").count();
+        let heavy = order.iter().filter(|queue| **queue == names[0]).count();
         println!(
             "{} at {concurrency}: {heavy} of 300 were heavy",
             system.mode()
@@ -529,13 +532,6 @@ async fn queues_share_a_worker_by_their_weights(system: Fixture) {
         // 225, and 150 without weights. What a busy server does not give in time is passed
         // over.
         assert!((180..=270).contains(&heavy), "{heavy} of 300 were heavy");
-    }
-    // And what is left all runs.
-    let _worker = system
-        .worker_with(|worker| worker.queues([("heavy", 3), ("light", 1)]))
-        .await;
-    for handle in handles {
-        handle.result().await.unwrap();
     }
 }
 
