@@ -80,6 +80,8 @@ pub mod cli;
 // Text only, so a program has no use for it.
 #[cfg(all(any(doc, doctest), feature = "worker"))]
 pub mod guide;
+#[cfg(feature = "worker")]
+pub mod pool;
 pub mod telemetry;
 
 pub use broker::{Mode, QueueDepth, Status};

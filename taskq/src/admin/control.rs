@@ -8,7 +8,7 @@ use super::workers::ask;
 use crate::broker::act;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{Event, EventKind, TaskId};
+use crate::message::{Event, EventKind, RunningTask};
 use crate::time::Timestamp;
 
 /// A worker that lives answers within this time.
@@ -163,26 +163,6 @@ pub struct WorkerDetail {
     pub tasks: Vec<RunningTask>,
 }
 
-/// A task that runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct RunningTask {
-    /// Its id.
-    #[serde(rename = "task_id")]
-    pub id: TaskId,
-    /// Its name.
-    #[serde(rename = "task_name")]
-    pub task: String,
-    /// Its queue.
-    pub queue: String,
-    /// The number of its attempt.
-    pub attempt: u32,
-    /// Since when it runs.
-    pub since: Timestamp,
-    /// Whether it is being cancelled.
-    pub stopping: bool,
-}
-
 /// How all living workers do, sorted by name: those too that are quiet or
 /// drain, which [`workers`](super::workers()) does not list any more. Takes as
 /// long as the slowest answers, at most 2 seconds. None in memory mode.
@@ -213,7 +193,7 @@ pub async fn worker_details(client: &Client) -> Result<Vec<WorkerDetail>> {
 /// [`ErrorKind::NotFound`] when no worker of this name answers.
 pub async fn worker(client: &Client, name: &str) -> Result<WorkerDetail> {
     let subject = client.0.namespace.worker_detail(name);
-    one(client, name, subject, Vec::new()).await
+    one(client, &of(name), subject, Vec::new()).await
 }
 
 /// Tells a worker what is wished of it, for the record by somebody and for a
@@ -242,7 +222,7 @@ pub async fn steer(
     let subject = client.0.namespace.control(name);
     // A word and a number: this does not fail.
     let body = serde_json::to_vec(&wish).unwrap_or_default();
-    let answer: WishAnswer = one(client, name, subject, body).await?;
+    let answer: WishAnswer = one(client, &of(name), subject, body).await?;
     if let Some(refused) = answer.refused {
         return Err(Error::new(
             ErrorKind::Conflict,
@@ -273,17 +253,26 @@ pub async fn steer(
     })
 }
 
-/// What one worker answers.
-async fn one<A: serde::de::DeserializeOwned>(
+fn of(worker: &str) -> String {
+    format!("worker `{worker}`")
+}
+
+/// What a worker, or a pool of them, answers.
+pub(super) async fn one<A: serde::de::DeserializeOwned>(
     client: &Client,
-    name: &str,
+    who: &str,
     subject: String,
     body: Vec<u8>,
 ) -> Result<A> {
     let silent = || {
+        let all = if who.starts_with("pool") {
+            "pool status"
+        } else {
+            "workers"
+        };
         Error::new(
             ErrorKind::NotFound,
-            format!("no worker `{name}` answers; `taskq workers` lists those that do"),
+            format!("no {who} answers; `taskq {all}` lists those that do"),
         )
     };
     let Some(nats) = client.0.broker.nats() else {
@@ -294,14 +283,14 @@ async fn one<A: serde::de::DeserializeOwned>(
         Some(denials) => denials
             .or_denied(&[&subject], asked)
             .await
-            .map_err(|denial| denial.into_error(&format!("asking worker {name}")))?,
+            .map_err(|denial| denial.into_error(&format!("asking {who}")))?,
         None => asked.await,
     };
     match asked {
         Ok(Ok(answer)) => serde_json::from_slice(&answer.payload).map_err(|error| {
             Error::new(
                 ErrorKind::Undecodable,
-                format!("worker `{name}` answers what this version cannot read: {error}"),
+                format!("{who} answers what this version cannot read: {error}"),
             )
             .with_source(error)
         }),
@@ -310,7 +299,7 @@ async fn one<A: serde::de::DeserializeOwned>(
         }
         Ok(Err(error)) => Err(Error::new(
             ErrorKind::Unavailable,
-            format!("asking worker {name} failed: {error}"),
+            format!("asking {who} failed: {error}"),
         )
         .with_source(error)),
         Err(_) => Err(silent()),

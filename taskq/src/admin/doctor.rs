@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use super::workers::{WorkerInfo, differences, troubled, workers};
-use super::{EventFilter, events, queues, schedules, tasks};
+use super::{EventFilter, events, pools, queues, schedules, tasks};
 use crate::broker::{Mode, Status, api};
 use crate::client::Client;
 use crate::error::{Error, Result};
@@ -109,6 +109,7 @@ pub async fn doctor(client: &Client) -> Result<Vec<Finding>> {
         ));
     }
     findings.extend(worker_findings(client).await?);
+    findings.extend(pool_findings(client).await);
     Ok(findings)
 }
 
@@ -354,6 +355,37 @@ async fn clock(client: &Client, nats: &async_nats::Client) -> Finding {
     } else {
         Finding::ok("clock", found)
     }
+}
+
+/// How the pools do; nothing where there is none.
+async fn pool_findings(client: &Client) -> Vec<Finding> {
+    let pools = match pools::list(client).await {
+        Ok(pools) => pools,
+        Err(error) => return vec![refused("pools", &error)],
+    };
+    let found = pools.into_iter().map(|pool| match pool.trouble {
+        None => Finding::ok(
+            "pools",
+            format!(
+                "{}: {} of {} to {} workers, {}",
+                pool.pool,
+                pool.workers.len(),
+                pool.min,
+                pool.max,
+                pool.mode.as_str()
+            ),
+        ),
+        Some(trouble) => Finding::error(
+            "pools",
+            format!("pool {}: {trouble}", pool.pool),
+            format!(
+                "see what they died of with `taskq pool status --name {}`, mend it, and they \
+                 start by themselves",
+                pool.pool
+            ),
+        ),
+    });
+    found.collect()
 }
 
 async fn worker_findings(client: &Client) -> Result<Vec<Finding>> {

@@ -14,6 +14,7 @@ mod history;
 mod init;
 pub mod operations;
 mod past;
+pub mod pools;
 pub mod queues;
 mod retry;
 mod reveal;
@@ -23,13 +24,14 @@ pub mod tasks;
 mod workers;
 
 pub use crate::broker::{Extent, Provision, ProvisionAction, ProvisionKind, Source};
+pub use crate::message::{RunningTask, WorkerDeath};
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditPage, acting, acting_as, audit, record};
 pub use changes::{Change, changes};
 #[cfg(feature = "check")]
 pub use check::{ArgumentCheck, ArgumentError};
 #[cfg(feature = "worker")]
 pub(crate) use control::WishAnswer;
-pub use control::{RunningTask, Steered, WorkerDetail, WorkerWish, steer, worker, worker_details};
+pub use control::{Steered, WorkerDetail, WorkerWish, steer, worker, worker_details};
 pub use dead::{DeadFilter, Replay, dead_letters, discard, replay};
 pub use delayed::{DelayedFilter, DelayedTask, delayed, reschedule, run_now};
 pub use doctor::{Finding, Severity, doctor};

@@ -24,6 +24,8 @@
 //! | a worker, asked for a task's schema | `taskq.worker.<worker>.schema` |
 //! | a worker, or all, asked how they do | `taskq.worker.<worker>.detail`, `taskq.worker.-.detail` |
 //! | a worker, told what an operator wishes of it | `taskq.control.<worker>` |
+//! | a pool of workers, or all, asked how they do | `taskq.worker.-.pool.<pool>`, `taskq.worker.-.pools` |
+//! | a pool, told what an operator wishes of it | `taskq.control.-.pool.<pool>` |
 //! | all workers, asked which of them has a task | `taskq.worker.-.task` |
 //!
 //! The server's own subjects are in [`api`]; whose right each subject is, in
@@ -487,6 +489,21 @@ impl Namespace {
     /// Where a worker is told what an operator wishes of it.
     pub(crate) fn control(&self, worker: &str) -> String {
         format!("{}.control.{}", self.root, token(worker))
+    }
+
+    /// Where a pool of workers is asked how it does.
+    pub(crate) fn pool(&self, pool: &str) -> String {
+        format!("{}.worker.-.pool.{}", self.root, token(pool))
+    }
+
+    /// Where all pools are asked how they do.
+    pub(crate) fn all_pools(&self) -> String {
+        format!("{}.worker.-.pools", self.root)
+    }
+
+    /// Where a pool is told what an operator wishes of it.
+    pub(crate) fn pool_control(&self, pool: &str) -> String {
+        format!("{}.control.-.pool.{}", self.root, token(pool))
     }
 
     /// Where all workers are asked which of them has a task.

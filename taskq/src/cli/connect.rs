@@ -1,5 +1,6 @@
 //! Where NATS is, and as whom to connect.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -133,6 +134,42 @@ impl ConnectArgs {
         builder
     }
 
+    /// These settings as environment variables, for a program that is started
+    /// with them. It needs no more than these to connect as this does.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let mut set = vec![
+            ("NATS_URL", OsString::from(&self.url)),
+            ("TASKQ_NAMESPACE", OsString::from(&self.namespace)),
+            ("TASKQ_MODE", OsString::from(self.mode.as_str())),
+            (
+                "TASKQ_CONNECT_TIMEOUT",
+                taskq_syntax::format_duration(self.connect_timeout).into(),
+            ),
+        ];
+        let files = [
+            ("NATS_CREDS", &self.creds),
+            ("NATS_CA", &self.ca),
+            ("NATS_CERT", &self.cert),
+            ("NATS_KEY", &self.key),
+        ];
+        let files = files.into_iter();
+        set.extend(files.filter_map(|(name, file)| Some((name, file.clone()?.into()))));
+        let texts = [
+            ("NATS_USER", &self.user),
+            ("NATS_PASSWORD", &self.password),
+            ("NATS_TOKEN", &self.token),
+            ("NATS_NKEY", &self.nkey),
+            ("TASKQ_INBOX_PREFIX", &self.inbox_prefix),
+        ];
+        let texts = texts.into_iter();
+        set.extend(texts.filter_map(|(name, text)| Some((name, text.clone()?.into()))));
+        if let Some(replicas) = self.replicas {
+            set.push(("TASKQ_REPLICAS", replicas.to_string().into()));
+        }
+        set
+    }
+
     /// Connects with these settings.
     ///
     /// # Errors
@@ -169,6 +206,50 @@ mod tests {
             let id = arg.get_id();
             assert!(arg.get_env().is_some(), "{id}");
             assert!(arg.get_help().is_some(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_started_with_the_environment_has_every_setting() {
+        let args = [
+            "--url",
+            "nats://there:4222",
+            "--creds",
+            "a.creds",
+            "--user",
+            "ada",
+            "--password",
+            "pa55",
+            "--token",
+            "t0ken",
+            "--nkey",
+            "SUA",
+            "--ca",
+            "ca.pem",
+            "--cert",
+            "a.pem",
+            "--key",
+            "a.key",
+            "--namespace",
+            "shop",
+            "--mode",
+            "core",
+            "--replicas",
+            "3",
+            "--inbox-prefix",
+            "_IN",
+            "--connect-timeout",
+            "3s",
+        ];
+        let set = parse(&args).unwrap().environment();
+        for arg in command().get_arguments() {
+            let name = arg.get_env().unwrap();
+            let found = set.iter().find(|(it, _)| *it == name);
+            let given = args
+                .iter()
+                .position(|it| it.strip_prefix("--") == arg.get_long());
+            let given = args[given.unwrap() + 1];
+            assert_eq!(found.unwrap().1, given, "{name:?}");
         }
     }
 

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 /// What is kept of an event's details. Others may be a task's own (arguments,
 /// labels, errors), which may be secret.
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 15] = [
     "before",
     "after",
     "reason",
@@ -22,6 +22,7 @@ const KEPT: [&str; 14] = [
     "fields",
     "grace",
     "operation",
+    "pool",
     "schedule",
     "total",
     "verb",

@@ -76,6 +76,12 @@ kinds! {
     WorkerUp = "worker_up",
     /// A worker stopped.
     WorkerDown = "worker_down",
+    /// The process of a worker ended that was not told to: told by its pool.
+    WorkerDied = "worker_died",
+    /// An operator set how many workers a pool keeps.
+    PoolScaled = "pool_scaled",
+    /// An operator let a pool end.
+    PoolStopped = "pool_stopped",
     /// An operator let a worker take nothing new.
     WorkerQuieted = "worker_quieted",
     /// An operator let a quiet worker go on.

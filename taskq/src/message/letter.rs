@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{FailedAttempt, Labels, Outcome, TaskId, TaskMessage, labels};
+use super::{FailedAttempt, Labels, Outcome, TaskId, TaskMessage, WorkerDeath, labels};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
@@ -80,6 +80,9 @@ pub struct Crash {
     pub worker: String,
     /// When it started the message, by its clock.
     pub started_at: Timestamp,
+    /// How its process ended, where a pool had it; what it ran is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub death: Option<WorkerDeath>,
 }
 
 /// A message that will not be tried again: all of it, why, and what every

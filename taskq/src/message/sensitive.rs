@@ -209,6 +209,11 @@ impl DeadLetter {
         for attempt in &mut self.attempts {
             hidden.failure(&mut attempt.error);
         }
+        for crash in &mut self.crashes {
+            if let Some(death) = &mut crash.death {
+                death.log.clear();
+            }
+        }
         let message = self.message.take();
         let message = message.and_then(|text| TaskMessage::decode(text.get().as_bytes()).ok());
         self.message = message.and_then(|mut message| {

@@ -104,13 +104,17 @@ impl Describe {
             .values()
             .map(|active| {
                 let ran = i64::try_from(active.since.elapsed().as_millis()).unwrap_or(i64::MAX);
+                let attempt = &active.attempt;
+                let since = Timestamp::from_millis(now.as_millis().saturating_sub(ran));
                 RunningTask {
-                    id: active.attempt.id.clone(),
-                    task: active.attempt.task.to_owned(),
-                    queue: active.attempt.queue.to_string(),
-                    attempt: active.attempt.number,
-                    since: Timestamp::from_millis(now.as_millis().saturating_sub(ran)),
                     stopping: active.wish.is_some(),
+                    ..RunningTask::new(
+                        attempt.id.clone(),
+                        attempt.task,
+                        &attempt.queue,
+                        attempt.number,
+                        since,
+                    )
                 }
             })
             .collect();

@@ -184,24 +184,24 @@ impl Executor {
 
     /// Acks what has ended. Should its worker have died between the outcome
     /// and the dead letter, the letter is written now.
-    pub(super) fn ended_before(&self, incoming: Incoming, outcome: &Outcome) {
+    pub(super) async fn ended_before(&self, incoming: Incoming, outcome: &Outcome) {
         tracing::info!(
             task_id = %incoming.message.id,
             task = incoming.message.task,
             state = %outcome.state,
             "delivered again after it had ended; acked without a run"
         );
-        let delivery = incoming.delivery;
         match outcome.dead {
-            None => self.settle(delivery.receipt, Settlement::Discard),
+            None => self.settle(incoming.delivery.receipt, Settlement::Discard),
             Some(reason) => {
-                let priority = delivery.priority.as_str();
                 // Should the letter be there, this takes its place, and must
                 // say no less.
                 let crashes = match reason {
-                    DeadReason::Crashed => crashes(&incoming.journal),
+                    DeadReason::Crashed => self.crashes(&incoming).await,
                     _ => Vec::new(),
                 };
+                let delivery = incoming.delivery;
+                let priority = delivery.priority.as_str();
                 let letter = DeadLetter {
                     crashes,
                     ..DeadLetter::of(outcome, reason, priority, &delivery.body)
@@ -252,8 +252,8 @@ impl Executor {
         self.bury(incoming.delivery, outcome, incoming.policy.ttl, Vec::new());
     }
 
-    pub(super) fn quarantine(&self, incoming: Incoming) {
-        let crashes = crashes(&incoming.journal);
+    pub(super) async fn quarantine(&self, incoming: Incoming) {
+        let crashes = self.crashes(&incoming).await;
         let workers: Vec<&str> = crashes.iter().map(|crash| crash.worker.as_str()).collect();
         let text = format!(
             "{} workers in a row died, or lost touch, while they ran it (the last: {}); it is put \
@@ -549,17 +549,6 @@ fn how_ended(state: State) -> End {
         State::Cancelled => End::Cancelled,
         State::Expired => End::Expired,
     }
-}
-
-/// The starts that neither ended nor were handed back.
-fn crashes(journal: &Journal) -> Vec<Crash> {
-    let starts = journal.starts.iter();
-    starts
-        .map(|start| Crash {
-            worker: start.worker.clone(),
-            started_at: start.at,
-        })
-        .collect()
 }
 
 fn stop(running: &Active) {

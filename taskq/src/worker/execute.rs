@@ -23,9 +23,11 @@ use crate::broker::{Delivery, History, Leases, Mode, Receipt, Rules, SettingKind
 use crate::client::Client;
 use crate::failure::{Failure, FailureKind};
 use crate::message::{
-    CancelRequest, Journal, KeptArguments, Label, Labels, TaskMessage, TaskSettings, labels,
+    CancelRequest, Journal, KeptArguments, Label, Labels, RunningTask, TaskMessage, TaskSettings,
+    labels,
 };
 use crate::policy::{Admission, Facts, Policy, admit, may_have_a_past};
+use crate::pool::{Note, Recorder};
 use crate::schedule::FireLabels;
 use crate::task::{
     Attempt, Invocation, Job, Registration, Registry, Sensitivity, States, TaskError, Voice,
@@ -57,6 +59,8 @@ pub(super) struct Executor {
     pub(super) early: Early,
     /// What runs now, by lease.
     pub(super) active: Mutex<HashMap<u64, Active>>,
+    /// Where that is noted for the pool, if one has this worker.
+    pub(super) recorder: Option<Recorder>,
 }
 
 /// A running attempt.
@@ -69,6 +73,8 @@ pub(super) struct Active {
     /// Who does not want it to go on.
     pub(super) wish: Option<CancelRequest>,
     pub(super) abort: AbortHandle,
+    /// That it runs, for the pool.
+    _note: Option<Note>,
 }
 
 /// An attempt that has started.
@@ -210,10 +216,10 @@ impl Executor {
             max_crashes: self.limits.max_crashes,
         });
         match (admission, history.outcome, wish) {
-            (Admission::Ended, Some(outcome), _) => self.ended_before(incoming, &outcome),
+            (Admission::Ended, Some(outcome), _) => self.ended_before(incoming, &outcome).await,
             (Admission::Cancel, _, Some(wish)) => self.cancel_unstarted(incoming, &wish),
             (Admission::Expire, ..) => self.expire(incoming),
-            (Admission::Quarantine, ..) => self.quarantine(incoming),
+            (Admission::Quarantine, ..) => self.quarantine(incoming).await,
             (Admission::Run { suspect, .. }, ..) => self.admitted(incoming, suspect).await,
             // An outcome and a wish are there when they were told of.
             (Admission::Ended | Admission::Cancel, ..) => self.forget(incoming.delivery),
@@ -407,6 +413,10 @@ impl Executor {
         }
         let (abort, registration) = AbortHandle::new_pair();
         let since = Instant::now();
+        let note = self.recorder.as_ref().map(|recorder| {
+            let (id, queue) = (attempt.id.clone(), &attempt.queue);
+            recorder.note(&RunningTask::new(id, task.name, queue, number, started_at))
+        });
         self.active().insert(
             delivery.receipt.lease,
             Active {
@@ -417,6 +427,7 @@ impl Executor {
                 blocking: task.blocking,
                 wish: None,
                 abort,
+                _note: note,
             },
         );
         self.stats.count_attempt(&attempt);

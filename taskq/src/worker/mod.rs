@@ -3,6 +3,7 @@
 mod attend;
 mod builder;
 mod control;
+mod deaths;
 mod detail;
 mod early;
 mod end;
@@ -46,6 +47,7 @@ use crate::broker::{Answering, Consumer, Delivery, Subscription};
 use crate::client::Client;
 use crate::error::Result;
 use crate::message::{Event, EventKind};
+use crate::pool::Recorder;
 use crate::task::{Registration, Registry, States};
 
 /// Messages that may be taken ahead, in time: so much work is in hand when
@@ -226,7 +228,10 @@ impl Worker {
             suspects: Suspects::default(),
             early: Early::default(),
             active: std::sync::Mutex::default(),
+            recorder: Recorder::of_environment(),
         });
+        let set_state = |state| self.set_state(&executor, state);
+        set_state(WorkerState::Starting);
         let slots = Arc::new(Slots::new(self.concurrency));
         // Should this future be dropped, nothing goes on behind its back.
         let crew = Crew {
@@ -246,7 +251,7 @@ impl Worker {
                 .with("concurrency", self.concurrency)
                 .with("version", env!("CARGO_PKG_VERSION"))
         });
-        self.stats.set_state(WorkerState::Running);
+        set_state(WorkerState::Running);
 
         let mut pace = Pace::new();
         let mut quiet = false;
@@ -254,9 +259,9 @@ impl Worker {
         loop {
             let bidden = control.bidden();
             match bidden {
-                Bidden::Run if quiet => self.stats.set_state(WorkerState::Running),
+                Bidden::Run if quiet => set_state(WorkerState::Running),
                 Bidden::Quiet if !quiet => {
-                    self.stats.set_state(WorkerState::Quiet);
+                    set_state(WorkerState::Quiet);
                     let mut unstarted = slots.take_waiting();
                     unstarted.extend(executor.early.take_all());
                     hand_back_all(&executor, unstarted);
@@ -295,7 +300,7 @@ impl Worker {
             slots::offer(&executor, &slots, batch);
         }
 
-        self.stats.set_state(WorkerState::Draining);
+        set_state(WorkerState::Draining);
         drop(presence);
         drop(planner);
         let grace = match control.bidden() {
@@ -345,9 +350,17 @@ impl Worker {
             let _ = tokio::time::timeout(LAST_WORDS, nats.flush()).await;
         }
         drop(keeping);
-        self.stats.set_state(WorkerState::Stopped);
+        set_state(WorkerState::Stopped);
         tracing::info!(worker = %self.name, finished = self.stats.finished(), handed_back, "stopped");
         Ok(())
+    }
+
+    /// Lets everybody see what the worker does, its pool among them.
+    fn set_state(&self, executor: &Executor, state: WorkerState) {
+        self.stats.set_state(state);
+        if let Some(recorder) = &executor.recorder {
+            recorder.head(&self.name, state.as_str(), self.concurrency);
+        }
     }
 
     /// Tells what the worker does.

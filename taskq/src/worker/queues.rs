@@ -1,5 +1,6 @@
 //! Which queues a worker serves, and how it divides its room among them.
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
@@ -17,6 +18,7 @@ const HEAVIEST: u32 = 1000;
 /// let queue: QueueWeight = "email:3".parse()?;
 /// assert_eq!((queue.name(), queue.weight()), ("email", Some(3)));
 /// assert_eq!(queue, ("email", 3).into());
+/// assert_eq!(queue.to_string(), "email:3");
 /// assert_eq!(QueueWeight::from("email").weight(), None);
 /// # Ok::<(), taskq::Error>(())
 /// ```
@@ -37,6 +39,15 @@ impl QueueWeight {
     #[must_use]
     pub fn weight(&self) -> Option<u32> {
         self.weight
+    }
+}
+
+impl fmt::Display for QueueWeight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.weight {
+            Some(weight) => write!(f, "{}:{weight}", self.name),
+            None => f.write_str(&self.name),
+        }
     }
 }
 

@@ -19,16 +19,37 @@ impl JetStream {
 
     async fn count_queue(&self, queue: String) -> Result<QueueDepth> {
         let names = &self.layout.names;
+        let due = self.count_due(&queue).await?;
+        // Without a stream for plans nothing is planned.
+        let scheduled = match self.layout.js.get_stream_no_info(names.plan_stream()).await {
+            Ok(plan) => match plan.info_with_subjects(names.plan_queue(&queue)).await {
+                Ok(subjects) => subjects
+                    .try_fold(
+                        0u64,
+                        |sum, (_, count)| async move { Ok(sum + count as u64) },
+                    )
+                    .await
+                    .unwrap_or(0),
+                Err(_) => 0,
+            },
+            Err(_) => 0,
+        };
+        Ok(QueueDepth { scheduled, ..due })
+    }
+
+    /// How much of a queue is due.
+    pub(super) async fn count_due(&self, queue: &str) -> Result<QueueDepth> {
+        let names = &self.layout.names;
         let failed = |error: &dyn std::fmt::Display| {
             Error::new(
                 ErrorKind::Unavailable,
                 format!("counting queue {queue} failed: {error}"),
             )
         };
-        let name = names.queue_stream(&queue);
+        let name = names.queue_stream(queue);
         let asked = async {
-            let messages = self.count_messages(&queue).await?;
-            let held = self.count_held(&queue).await?;
+            let messages = self.count_messages(queue).await?;
+            let held = self.count_held(queue).await?;
             let stream = self
                 .layout
                 .js
@@ -53,26 +74,12 @@ impl JetStream {
             .map(|consumer| consumer.num_ack_pending as u64)
             .sum::<u64>()
             .min(messages);
-        // Without a stream for plans nothing is planned.
-        let scheduled = match self.layout.js.get_stream_no_info(names.plan_stream()).await {
-            Ok(plan) => match plan.info_with_subjects(names.plan_queue(&queue)).await {
-                Ok(subjects) => subjects
-                    .try_fold(
-                        0u64,
-                        |sum, (_, count)| async move { Ok(sum + count as u64) },
-                    )
-                    .await
-                    .unwrap_or(0),
-                Err(_) => 0,
-            },
-            Err(_) => 0,
-        };
         Ok(QueueDepth {
             pending: messages - running + held,
             held,
             running,
-            scheduled,
-            queue,
+            scheduled: 0,
+            queue: queue.to_owned(),
         })
     }
 

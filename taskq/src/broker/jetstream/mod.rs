@@ -408,6 +408,18 @@ impl Broker for JetStream {
         Box::pin(self.count_queues())
     }
 
+    fn due_depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<QueueDepth>> {
+        Box::pin(async move {
+            match self.count_due(queue).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(QueueDepth {
+                    queue: queue.to_owned(),
+                    ..QueueDepth::default()
+                }),
+                counted => counted,
+            }
+        })
+    }
+
     fn nats(&self) -> Option<&Client> {
         Some(&self.client)
     }

@@ -163,6 +163,7 @@ fn crashes(work: &Work) -> Vec<Crash> {
         .map(|start| Crash {
             worker: start.worker.clone(),
             started_at: start.at,
+            death: None,
         })
         .collect()
 }
