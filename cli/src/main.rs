@@ -20,6 +20,7 @@ mod moment;
 mod operations;
 mod operator;
 mod output;
+mod pool;
 mod progress;
 mod queues;
 mod retry;
@@ -85,6 +86,9 @@ enum Command {
     Tasks(types::TypesArgs),
     /// Lists the living workers and how they do; tells them to go quiet, to go on, to end
     Workers(workers::WorkersArgs),
+    /// Keeps worker processes running, as many as there is work for; tells how pools do
+    #[command(subcommand)]
+    Pool(pool::Command),
     /// Lists the queues, how much is in them and what is set for them; sets, pauses, purges them
     Queues(queues::QueuesArgs),
     /// Sets queues and task types as a file says; shows the difference with --dry-run
@@ -101,6 +105,9 @@ enum Command {
     /// A worker that ends with the process that started it
     #[command(hide = true, name = local::WORKER_COMMAND)]
     LocalWorker(taskq_worker::Args),
+    /// The ready-made worker of a pool
+    #[command(hide = true, name = pool::WORKER_COMMAND)]
+    PoolWorker(taskq_worker::Args),
 }
 
 /// What every command that talks to NATS takes.
@@ -126,6 +133,7 @@ impl Common {
 fn main() -> ExitCode {
     let done = match parse().command {
         Command::LocalWorker(args) => local::work(args),
+        Command::PoolWorker(args) => pool::work(args),
         command => on_runtime(command),
     };
     match done {
@@ -149,7 +157,9 @@ fn parse() -> Cli {
 }
 
 fn quiet(command: clap::Command) -> clap::Command {
-    let service = ["dev", local::WORKER_COMMAND].contains(&command.get_name());
+    let keeps_workers = command.get_arguments().any(|arg| arg.get_id() == "settle");
+    let service = ["dev", local::WORKER_COMMAND, pool::WORKER_COMMAND];
+    let service = keeps_workers || service.contains(&command.get_name());
     let logs = command.get_arguments().any(|arg| arg.get_id() == "log");
     let command = if logs && !service {
         command.mut_arg("log", |arg| arg.default_value("warn"))
@@ -185,6 +195,7 @@ fn on_runtime(command: Command) -> anyhow::Result<ExitCode> {
             Command::History(args) => history::history(args).await,
             Command::Tasks(args) => types::types(args).await,
             Command::Workers(args) => workers::workers(args).await,
+            Command::Pool(command) => pool::pool(command).await,
             Command::Queues(args) => queues::queues(args).await,
             Command::Apply(args) => apply::apply(args).await,
             Command::Init(args) => init::init(args).await,
@@ -198,7 +209,7 @@ fn on_runtime(command: Command) -> anyhow::Result<ExitCode> {
                 true => ExitCode::SUCCESS,
                 false => ExitCode::FAILURE,
             }),
-            Command::LocalWorker(_) => Ok(ExitCode::SUCCESS),
+            Command::LocalWorker(_) | Command::PoolWorker(_) => Ok(ExitCode::SUCCESS),
         }
     }));
     // A fetch of nats-server may still be under way after Ctrl-C.

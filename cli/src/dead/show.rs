@@ -11,6 +11,7 @@ use taskq_producer::{short, table};
 use super::select::{Filters, Select};
 use crate::Common;
 use crate::output::{self, one_line};
+use crate::pool::evidence;
 use crate::reveal::Reveal;
 
 #[derive(clap::Args)]
@@ -142,7 +143,14 @@ fn page(letter: &DeadLetter) -> String {
         page.push_str("  crashes\n");
         for crash in &letter.crashes {
             let worker = one_line(&crash.worker);
-            let _ = writeln!(page, "    {} on {worker}", crash.started_at);
+            let _ = write!(page, "    {} on {worker}", crash.started_at);
+            let _ = match &crash.death {
+                Some(death) => writeln!(page, ": {death}"),
+                None => writeln!(page),
+            };
+            for line in crash.death.iter().flat_map(evidence) {
+                let _ = writeln!(page, "       {line}");
+            }
         }
     }
     page.push_str("  message\n");

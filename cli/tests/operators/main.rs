@@ -18,6 +18,7 @@ mod enqueue;
 mod events;
 mod explain;
 mod history;
+mod pool;
 mod progress;
 mod queues;
 mod retry;

@@ -53,6 +53,22 @@ async fn step_by_step(ctx: Context, file: String) -> u32 {
     10
 }
 
+/// Takes a moment.
+#[task]
+async fn nap(n: u32) -> u32 {
+    tokio::time::sleep(20.millis()).await;
+    n
+}
+
+/// Takes its worker with it.
+#[task]
+fn die(ctx: Context, file: String) {
+    let _ = file;
+    eprintln!("about to die of {}", ctx.id());
+    let this = rustix::process::getpid();
+    rustix::process::kill_process(this, rustix::process::Signal::KILL).unwrap();
+}
+
 fn made(file: &str) {
     if let Err(error) = std::fs::write(file, "") {
         panic!("{file} cannot be made: {error}");
@@ -73,10 +89,15 @@ pub(crate) fn command(url: &str, name: &str) -> Command {
 #[tokio::test]
 #[ignore = "no test: it is the worker of the others"]
 async fn process() {
-    let Ok(url) = std::env::var(URL) else {
+    // Started by a test, or by a pool.
+    let setting = |own, of_pool| std::env::var(own).or_else(|_| std::env::var(of_pool));
+    let Ok(url) = setting(URL, "NATS_URL") else {
         return;
     };
-    let name = std::env::var(NAME).unwrap();
+    let name = setting(NAME, "TASKQ_WORKER_NAME").unwrap();
+    let slots = std::env::var("TASKQ_CONCURRENCY").map_or(64, |slots| slots.parse().unwrap());
+    let lease = std::env::var("TASKQ_LEASE");
+    let lease = lease.map_or(6.seconds(), |lease| taskq::parse_duration(&lease).unwrap());
     let log = LogArgs {
         log: "info".to_owned(),
         log_format: LogFormat::Text,
@@ -85,6 +106,8 @@ async fn process() {
     let client = Client::connect(url).await.unwrap();
     let worker = Worker::builder(client)
         .name(name.as_str())
+        .concurrency(slots)
+        .lease(lease)
         .cancel_grace(100.millis())
         .build()
         .unwrap();
