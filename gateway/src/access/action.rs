@@ -162,6 +162,7 @@ pub const ACTIONS: &[Action] = &[
             ("POST", "/v1/workers/{worker}:stop"),
             ("POST", "/v1/workers"),
             ("DELETE", "/v1/workers/{worker}"),
+            ("POST", "/v1/pools/{pool}:scale"),
         ],
     },
     Action {

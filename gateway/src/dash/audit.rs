@@ -24,7 +24,7 @@ const FILTERS: [(&str, &str); 4] = [
     ("id", "Task id"),
 ];
 /// What operators do, as far as it is told as an event.
-const DEEDS: [EventKind; 23] = [
+const DEEDS: [EventKind; 25] = [
     EventKind::CancelRequested,
     EventKind::Rescheduled,
     EventKind::Replayed,
@@ -48,6 +48,8 @@ const DEEDS: [EventKind; 23] = [
     EventKind::WorkerResumed,
     EventKind::WorkerDrained,
     EventKind::WorkerStopped,
+    EventKind::PoolScaled,
+    EventKind::PoolStopped,
 ];
 /// What only a program records.
 const OTHERS: [&str; 3] = ["logged_in", "logged_out", "index_rebuilt"];

@@ -94,6 +94,7 @@ pub(crate) async fn show(
     Ok(Json(LetterView {
         sensitive: letter.hidden().is_any(),
         failures: letter.attempts.iter().map(AttemptView::failed).collect(),
+        crashes: letter.crashes.into_iter().map(Into::into).collect(),
         priority: letter.priority,
         enqueued_at: letter.enqueued_at,
         message: letter.message,

@@ -12,8 +12,8 @@ use utoipa::OpenApi;
 
 use super::problem::Problem;
 use super::{
-    Shared, audit, bulk, dead, events, health, metrics, queues, schedules, session, settings,
-    stats, tasks, types, workers,
+    Shared, audit, bulk, dead, events, health, metrics, pools, queues, schedules, session,
+    settings, stats, tasks, types, workers,
 };
 use crate::access;
 
@@ -65,8 +65,11 @@ const SESSION: &str = "/v1/session";
         workers::resume,
         workers::drain,
         workers::stop,
-        workers::start,
-        workers::remove,
+        pools::start,
+        pools::remove,
+        pools::list,
+        pools::show,
+        pools::scale,
         schedules::list,
         schedules::show,
         schedules::set,

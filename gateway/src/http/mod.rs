@@ -9,6 +9,7 @@ mod events;
 mod extract;
 mod health;
 mod metrics;
+mod pools;
 mod prefix;
 mod problem;
 mod queues;
@@ -220,13 +221,13 @@ impl Gateway {
                     .delete(schedules::remove),
             )
             .route("/v1/schedules/{name}/next", get(schedules::next))
-            .route("/v1/workers", get(workers::list).post(workers::start))
+            .route("/v1/workers", get(workers::list).post(pools::start))
             .route(
                 "/v1/workers/{worker}",
-                get(workers::show)
-                    .post(workers::act)
-                    .delete(workers::remove),
+                get(workers::show).post(workers::act).delete(pools::remove),
             )
+            .route("/v1/pools", get(pools::list))
+            .route("/v1/pools/{pool}", get(pools::show).post(pools::act))
             .route("/v1/dead-letters", get(dead::list))
             .route("/v1/dead-letters/{id}", get(dead::show).post(dead::act))
             .route("/v1/events", get(events::feed))

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::StatusCode;
-use taskq::admin::{self, WorkerWish};
+use taskq::admin::{self, WorkerWish, pools};
 
 use super::access::Caller;
 use super::extract::{Json, Name, Params, duration};
 use super::problem::{Answer, Problem, Problems};
-use super::views::{All, CurrentView, SteeredView, Telling, WorkerPage, WorkerView};
+use super::views::{All, SteeredView, Telling, WorkerPage, WorkerView};
 use super::{Shared, no_verb, optional, verb};
 
 /// The living workers.
@@ -27,8 +26,11 @@ pub(crate) async fn list(
 ) -> Answer<Json<All<WorkerView>>> {
     params.end()?;
     let client = &shared.client;
-    let (infos, mut details) =
-        futures::try_join!(admin::workers(client), admin::worker_details(client))?;
+    let (infos, mut details, pools) = futures::try_join!(
+        admin::workers(client),
+        admin::worker_details(client),
+        pools::list(client)
+    )?;
     let mut items: Vec<WorkerView> = infos
         .into_iter()
         .map(|info| {
@@ -40,6 +42,10 @@ pub(crate) async fn list(
     // Those that end are no longer among the workers.
     items.extend(details.into_iter().map(|it| WorkerView::of(None, Some(it))));
     items.sort_by(|one, other| one.worker.cmp(&other.worker));
+    for item in &mut items {
+        let pool = pools.iter().find(|pool| pool.has(&item.worker));
+        item.pool = pool.map(|pool| pool.pool.clone());
+    }
     Ok(Json(All { items }))
 }
 
@@ -59,7 +65,11 @@ pub(crate) async fn show(
 ) -> Answer<Json<WorkerPage>> {
     params.end()?;
     let client = &shared.client;
-    let (infos, detail) = tokio::join!(admin::workers(client), admin::worker(client, &name));
+    let (infos, detail, pool) = tokio::join!(
+        admin::workers(client),
+        admin::worker(client, &name),
+        pools::of_worker(client, &name)
+    );
     let mut infos = infos?.into_iter();
     let info = infos.find(|worker| worker.worker == name);
     let mut detail = match detail {
@@ -71,17 +81,11 @@ pub(crate) async fn show(
     let tasks = detail
         .as_mut()
         .map(|detail| std::mem::take(&mut detail.tasks));
-    let current = tasks.into_iter().flatten().map(|task| CurrentView {
-        id: task.id.to_string(),
-        task: task.task,
-        queue: task.queue,
-        attempt: task.attempt,
-        since: task.since,
-        stopping: task.stopping,
-    });
+    let mut worker = WorkerView::of(info, detail);
+    worker.pool = pool?.map(|pool| pool.pool);
     Ok(Json(WorkerPage {
-        current: current.collect(),
-        worker: WorkerView::of(info, detail),
+        current: tasks.into_iter().flatten().map(Into::into).collect(),
+        worker,
     }))
 }
 
@@ -172,42 +176,4 @@ pub(crate) async fn act(
         before: done.before,
         after: done.after,
     }))
-}
-
-/// Start workers: there is no pool of them yet.
-#[utoipa::path(
-    post, path = "/v1/workers", tag = "workers",
-    responses(
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`no_pool`: nothing here starts workers"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The request cannot be answered"),
-    )
-)]
-pub(crate) async fn start() -> Problem {
-    no_pool(
-        "start workers with `worker`, or by what runs your programs; each is listed as soon as it lives",
-    )
-}
-
-/// Remove a worker from its pool: there is none yet.
-#[utoipa::path(
-    delete, path = "/v1/workers/{worker}", tag = "workers",
-    params(("worker" = String, Path, description = "The worker's name")),
-    responses(
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`no_pool`: nothing here starts workers"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The request cannot be answered"),
-    )
-)]
-pub(crate) async fn remove() -> Problem {
-    no_pool("`POST /v1/workers/{worker}:drain` lets one finish what runs, and end")
-}
-
-fn no_pool(mend: &str) -> Problem {
-    Problem::new(
-        // What is asked for can be done, with what is not here: no fault of the
-        // gateway, which a status from 500 on would say.
-        StatusCode::CONFLICT,
-        "no_pool",
-        "There is no pool of workers",
-        format!("the gateway starts and removes no workers: it has no pool of them; {mend}"),
-    )
 }

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use taskq::Timestamp;
 use utoipa::ToSchema;
 
+use super::pool::CrashView;
 use super::task::AttemptView;
 use crate::index::LetterSummary;
 
@@ -21,6 +22,8 @@ pub(crate) struct LetterView {
     pub(crate) enqueued_at: Timestamp,
     /// Every attempt that failed.
     pub(crate) failures: Vec<AttemptView>,
+    /// The workers that died while they ran it, and how, as far as it is known.
+    pub(crate) crashes: Vec<CrashView>,
     /// The message as it came; null for what is none, or is stored elsewhere.
     #[schema(value_type = Value)]
     pub(crate) message: Option<Box<RawValue>>,

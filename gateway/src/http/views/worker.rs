@@ -45,6 +45,8 @@ pub(crate) struct WorkerView {
     pub(crate) heartbeat_age_ms: Option<u64>,
     /// Why it does not get on, if it does not.
     pub(crate) trouble: Option<String>,
+    /// The pool that has it; null for one that none has.
+    pub(crate) pool: Option<String>,
     /// What has become of what it ran.
     pub(crate) counts: Option<WorkerCounts>,
 }
@@ -151,6 +153,7 @@ impl WorkerView {
             memory_bytes: detail.memory_bytes,
             heartbeat_age_ms: Some(detail.silence_ms),
             trouble: detail.trouble,
+            pool: None,
             counts: Some(WorkerCounts {
                 started: detail.attempts_started,
                 succeeded: detail.succeeded,
