@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use crate::options::{Contender, KeysOptions, Load, PartOptions};
+use crate::options::{Contender, CpuOptions, Load, PartOptions, ServerOptions};
 
 /// The flags of a comparison.
 ///
@@ -37,7 +37,12 @@ pub struct Args {
     #[arg(long, env = "TASKQ_BENCH_KEYS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) keys: Option<u64>,
 
-    /// How long a task takes that is compared by its keys
+    /// Compare so many tasks that compute with a bare rayon loop on the same cores, in place of
+    /// the raw loop
+    #[arg(long, env = "TASKQ_BENCH_CPU", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "keys")]
+    pub(crate) cpu: Option<u64>,
+
+    /// How long a task takes that is compared by its keys; and about how long one that computes
     #[arg(long, env = "TASKQ_BENCH_WORK", value_name = "TIME", default_value = "1ms", value_parser = taskq::parse_duration)]
     pub(crate) work: Duration,
 
@@ -60,5 +65,11 @@ pub(crate) enum Part {
     Part(PartOptions),
     /// Started by the comparison of keys.
     #[command(hide = true)]
-    KeysWorker(KeysOptions),
+    KeysWorker(ServerOptions),
+    /// Started by the comparison of tasks that compute.
+    #[command(hide = true)]
+    CpuWorker(ServerOptions),
+    /// Started by the comparison of tasks that compute.
+    #[command(hide = true)]
+    CpuBare(CpuOptions),
 }

@@ -20,7 +20,7 @@ use taskq_nats_server::NatsServer;
 use tokio::time::{sleep, timeout};
 
 use crate::DEBUG_BUILD;
-use crate::options::{KeysOptions, Load};
+use crate::options::{Load, ServerOptions};
 use crate::part::{Parent, READY, say};
 use crate::process::Process;
 use crate::rounds::delete_streams;
@@ -66,7 +66,7 @@ async fn turn(key: u64, place: u64, runs: State<Runs>) {
 }
 
 /// Plays a worker.
-pub(crate) async fn work(options: KeysOptions, load: Load, work: Duration) -> Result<()> {
+pub(crate) async fn work(options: ServerOptions, load: Load, work: Duration) -> Result<()> {
     let mut parent = Parent::listen();
     let runs = Runs {
         work,

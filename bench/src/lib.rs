@@ -50,6 +50,7 @@
 
 mod args;
 mod contender;
+mod cpu;
 mod keys;
 mod library;
 mod options;
@@ -92,9 +93,12 @@ pub async fn run(args: Args) -> Result<()> {
     match args.part {
         Some(args::Part::Part(part)) => contender::run(part, args.load).await,
         Some(args::Part::KeysWorker(options)) => keys::work(options, args.load, args.work).await,
-        None => match args.keys {
-            Some(keys) => keys::run(&args, keys).await,
-            None => rounds::run(&args).await,
+        Some(args::Part::CpuWorker(options)) => cpu::work(options, args.load).await,
+        Some(args::Part::CpuBare(options)) => cpu::bare(options).await,
+        None => match (args.keys, args.cpu) {
+            (Some(keys), _) => keys::run(&args, keys).await,
+            (None, Some(count)) => cpu::run(&args, count).await,
+            (None, None) => rounds::run(&args).await,
         },
     }
 }

@@ -118,9 +118,20 @@ impl Phase {
     }
 }
 
+/// What the process of a bare loop is told.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct CpuOptions {
+    /// How many numbers to compute.
+    #[arg(long)]
+    pub(crate) tasks: u64,
+    /// Million steps for each.
+    #[arg(long)]
+    pub(crate) millis: u64,
+}
+
 /// What a worker's process is told.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct KeysOptions {
+pub(crate) struct ServerOptions {
     /// The server.
     #[arg(long)]
     pub(crate) url: String,

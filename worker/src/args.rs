@@ -30,6 +30,11 @@ pub struct Args {
     )]
     pub concurrency: usize,
 
+    /// How many of them may compute at once: tasks that are a plain `fn` [default: the number of
+    /// processors]
+    #[arg(long, env = "TASKQ_COMPUTING", value_name = "COUNT")]
+    pub computing: Option<usize>,
+
     /// Name in outcomes and logs, unique to this worker [default: host, process id and four letters]
     #[arg(long, env = "TASKQ_WORKER_NAME", value_name = "NAME")]
     pub name: Option<String>,

@@ -92,6 +92,9 @@ fn build(args: Args, client: Client) -> taskq::Result<Worker> {
         .max_crashes(args.max_crashes)
         .cancel_grace(args.cancel_grace)
         .keep_arguments(args.keep_args);
+    if let Some(computing) = args.computing {
+        builder = builder.computing(computing);
+    }
     if let Some(name) = args.name {
         builder = builder.name(name);
     }

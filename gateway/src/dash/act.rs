@@ -1,165 +1,23 @@
 //! `POST /do`: what the buttons do. The same calls as the REST handlers', and
 //! the same roles; a page only leaves out the buttons that would be refused.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Form;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use maud::{Markup, html};
+use maud::html;
 use serde_json::json;
 use taskq::admin::{self, Replay, Retried, WorkerWish};
 use taskq::{Cancellation, Rescheduled, Timestamp};
 
 use super::address::{self, part};
-use super::bulk;
+use super::form::{Fields, find, moment};
 use super::frame::{SAID, View};
-use super::icon::Icon;
 use super::show::{count, counted};
-use crate::http::{Answer, Caller, Problem, Role, Shared, dead_letter};
-
-/// The fields of a form.
-pub(super) type Fields = BTreeMap<String, String>;
-
-/// What is done with something: verb, what it needs, its picture, whether it
-/// is asked about first, and how.
-struct Verb {
-    verb: &'static str,
-    role: Role,
-    icon: Icon,
-    /// The question, with `{}` for the name; empty where nothing is asked.
-    sure: &'static str,
-}
-
-const fn verb(verb: &'static str, role: Role, icon: Icon, sure: &'static str) -> Verb {
-    Verb {
-        verb,
-        role,
-        icon,
-        sure,
-    }
-}
-
-const VERBS: &[Verb] = &[
-    verb(
-        "queue.pause",
-        Role::Operator,
-        Icon::Pause,
-        "Nothing of queue {} will start until it is resumed.",
-    ),
-    verb("queue.resume", Role::Operator, Icon::Play, ""),
-    verb(
-        "queue.purge",
-        Role::Admin,
-        Icon::Ban,
-        "All that waits in queue {} will be cancelled.",
-    ),
-    verb("queue.set", Role::Operator, Icon::Settings, ""),
-    verb(
-        "type.pause",
-        Role::Operator,
-        Icon::Pause,
-        "No task {} will start, in any queue, until it is resumed.",
-    ),
-    verb("type.resume", Role::Operator, Icon::Play, ""),
-    verb(
-        "task.cancel",
-        Role::Operator,
-        Icon::Ban,
-        "Task {} will be cancelled.",
-    ),
-    verb("task.retry", Role::Operator, Icon::Retry, ""),
-    verb("task.run-now", Role::Operator, Icon::Play, ""),
-    verb("task.reschedule", Role::Operator, Icon::Clock, ""),
-    verb("task.run", Role::Operator, Icon::Play, ""),
-    verb(
-        "index.rebuild",
-        Role::Admin,
-        Icon::Retry,
-        "The index will be thrown away, and built again from the streams.",
-    ),
-    verb(
-        "letters.replay",
-        Role::Operator,
-        Icon::Retry,
-        "All tasks of {} with this error will be sent again.",
-    ),
-    verb("worker.quiet", Role::Operator, Icon::Pause, ""),
-    verb("worker.resume", Role::Operator, Icon::Play, ""),
-    verb(
-        "worker.drain",
-        Role::Operator,
-        Icon::Clock,
-        "Worker {} will take nothing new, and end when nothing runs any more.",
-    ),
-    verb(
-        "worker.stop",
-        Role::Operator,
-        Icon::Ban,
-        "Worker {} will hand back what it runs, and end.",
-    ),
-    verb("operation.cancel", Role::Operator, Icon::Ban, ""),
-    verb("letter.replay", Role::Operator, Icon::Retry, ""),
-    verb(
-        "letter.discard",
-        Role::Admin,
-        Icon::Ban,
-        "The dead letter of task {} will be removed for good.",
-    ),
-    verb("schedule.pause", Role::Operator, Icon::Pause, ""),
-    verb("schedule.resume", Role::Operator, Icon::Play, ""),
-    verb(
-        "schedule.run",
-        Role::Operator,
-        Icon::Play,
-        "Schedule {} will run once now, besides its times.",
-    ),
-    verb(
-        "schedule.remove",
-        Role::Admin,
-        Icon::Ban,
-        "Schedule {} will be removed for good.",
-    ),
-];
-
-/// Those after which a page goes to where it is seen what they came to.
-const GOING: [&str; 2] = ["task.run", "letters.replay"];
-
-fn find(verb: &str) -> Option<&'static Verb> {
-    VERBS.iter().find(|known| known.verb == verb)
-}
-
-/// A button that does something with something; nothing for who may not.
-pub(super) fn button(view: &View, role: Role, verb: &str, name: &str, word: &str) -> Markup {
-    let known = find(verb);
-    let role = known.map_or(role, |known| known.role);
-    let danger = role == Role::Admin || verb == "task.cancel";
-    html! {
-        @if view.may(role) {
-            (form(view, verb, name, &html! {
-                button.button.danger[danger] aria-label=(format!("{word} {name}"))
-                    data-sure=[known.map(|known| known.sure.replace("{}", name)).filter(|sure| !sure.is_empty())] {
-                    @if let Some(known) = known { (known.icon.draw()) } (word)
-                }
-            }))
-        }
-    }
-}
-
-/// A form that does something with something.
-pub(super) fn form(view: &View, verb: &str, name: &str, inside: &Markup) -> Markup {
-    html! {
-        form method="post" action=(view.to("do")) data-act=(if GOING.contains(&verb) { "go" } else { "" }) {
-            (view.csrf())
-            input type="hidden" name="verb" value=(verb);
-            input type="hidden" name="name" value=(name);
-            input type="hidden" name="back" value=(view.here());
-            (inside)
-        }
-    }
-}
+use super::{bulk, failures, queues, run};
+use crate::http::{Answer, Caller, Problem, Shared, dead_letter};
 
 /// `POST /do`.
 pub(super) async fn act(
@@ -302,7 +160,7 @@ async fn perform(
             format!("{} tasks of {name} are cancelled.", count(purged.cancelled)).into()
         }
         "queue.set" => {
-            super::queues::set(shared, name, fields, &by).await?;
+            queues::set(shared, name, fields, &by).await?;
             format!("Queue {name} is set.").into()
         }
         "type.pause" => was(
@@ -339,7 +197,7 @@ async fn perform(
             moved(name, admin::reschedule(client, name, at, &by).await?).into()
         }
         "task.run" => {
-            let id = super::run::send(shared, name, fields).await?;
+            let id = run::send(shared, name, fields).await?;
             let text = format!("{name} is sent as task {id}.");
             Said {
                 text,
@@ -351,7 +209,7 @@ async fn perform(
             "The index is being built again.".to_owned().into()
         }
         "letters.replay" => {
-            let (id, many) = super::failures::replay(shared, caller, name, fields).await?;
+            let (id, many) = failures::replay(shared, caller, name, fields).await?;
             Said {
                 text: format!("Begun, for {} of {name}.", counted(many, "task")),
                 to: Some(address::of("operations", &id)),
@@ -441,21 +299,6 @@ fn moved(name: &str, what: Rescheduled) -> String {
     }
 }
 
-/// A moment as a form gives it: RFC 3339, or a browser's in UTC.
-pub(super) fn moment(text: &str) -> Answer<Timestamp> {
-    let text = text.trim();
-    let whole = match text.len() {
-        16 => format!("{text}:00Z"),
-        19 => format!("{text}Z"),
-        _ => text.to_owned(),
-    };
-    whole.parse().map_err(|error| {
-        Problem::invalid(format!(
-            "`{text}` is no moment such as 2026-11-27T09:00Z: {error}"
-        ))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -472,14 +315,5 @@ mod tests {
         ] {
             assert_eq!(way_back(foreign), "", "{foreign}");
         }
-    }
-
-    #[test]
-    fn a_moment_is_read_as_a_browser_gives_it() {
-        assert_eq!(
-            moment("2026-11-27T09:00").unwrap(),
-            moment("2026-11-27T09:00:00Z").unwrap()
-        );
-        assert!(moment("tomorrow").is_err());
     }
 }

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use taskq::EventKind;
 use taskq::admin::AuditEntry;
 
-use super::act::moment as as_rfc;
 use super::address;
+use super::form::moment as as_rfc;
 use super::frame::View;
 use super::query::{Pairs, without};
 use super::show::{full, moment, state};
@@ -81,7 +81,7 @@ pub(super) async fn page(
         (bar(&view, &pairs))
         section.panel aria-label="Audit" {
             @if page.entries.is_empty() { (nothing(&view, narrowed, page.next.is_some())) } @else {
-                div.scroll tabindex="0" role="region" aria-label="Audit" { table {
+                div.scroll tabindex="0" role="region" aria-label="Audit" { table.stack {
                     thead { tr { th { "What" } th { "To" } th { "Who" } th { "Before and after" } th.num { "When" } } }
                     tbody { @for entry in &page.entries { (row(&view, entry)) } }
                 } }

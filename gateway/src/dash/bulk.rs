@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 
-use super::act::Fields;
+use super::form::Fields;
 use super::frame::View;
 use super::icon::Icon;
 use super::query::Pairs;

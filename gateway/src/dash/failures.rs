@@ -7,10 +7,10 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::act::{Fields, button, form};
 use super::address;
 use super::bulk;
 use super::fingerprint::pattern;
+use super::form::{Fields, button, form};
 use super::frame::View;
 use super::icon::Icon;
 use super::show::{count, counted, moment};
@@ -91,7 +91,7 @@ pub(super) async fn page(
 
 fn table(view: &View, groups: &[Group]) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-label="Failures" { table {
+        div.scroll tabindex="0" role="region" aria-label="Failures" { table.stack {
             thead { tr { th { "Error" } th.num { "Letters" } th.num { "Last" } th.num.less { "First" } th { span.unseen { "What to do" } } } }
             tbody { @for group in groups {
                 @let here = address::with("failures", [("task", group.task.as_str()), ("pattern", group.pattern.as_str())]);
@@ -100,8 +100,8 @@ fn table(view: &View, groups: &[Group]) -> Markup {
                         div.cut { a href=(view.to(&here)) { (if group.pattern.is_empty() { "no message" } else { group.pattern.as_str() }) } }
                         div.cut.sub { (group.task) " · " (reasons(group)) }
                     }
-                    td.num { strong { (count(group.letters.len() as u64)) } }
-                    td.num { @if let Some(last) = group.letters.first() { (moment(view.now, last.dead_at)) } }
+                    td.num data-label="Letters" { strong { (count(group.letters.len() as u64)) } }
+                    td.num data-label="Last" { @if let Some(last) = group.letters.first() { (moment(view.now, last.dead_at)) } }
                     td.num.less { @if let Some(first) = group.letters.last() { (moment(view.now, first.dead_at)) } }
                     td.num { (replay_all(view, group)) }
                 }
@@ -140,7 +140,7 @@ fn letters(view: &View, group: &Group) -> Markup {
                 @if group.letters.len() > SHOWN { span.quiet.small { "the latest " (SHOWN) } }
                 div.end { (replay_all(view, group)) }
             }
-            div.scroll tabindex="0" role="region" aria-label="Dead letters" { table {
+            div.scroll tabindex="0" role="region" aria-label="Dead letters" { table.stack {
                 thead { tr { th { "Task" } th.less { "Queue" } th.less { "Worker" } th.num { "Attempts" } th.num { "When" } th { span.unseen { "What to do" } } } }
                 tbody { @for letter in group.letters.iter().take(SHOWN) { tr data-key=(letter.id) {
                     td.grow {
@@ -149,7 +149,7 @@ fn letters(view: &View, group: &Group) -> Markup {
                     }
                     td.less { (letter.queue) }
                     td.less { (letter.worker) }
-                    td.num { (letter.attempts) @if letter.replays > 0 { div.sub { "sent again " (letter.replays) "×" } } }
+                    td.num data-label="Attempts" { (letter.attempts) @if letter.replays > 0 { div.sub { "sent again " (letter.replays) "×" } } }
                     td.num { (moment(view.now, letter.dead_at)) }
                     td.num { (button(view, Role::Operator, "letter.replay", &letter.id, "Replay")) }
                 } } }

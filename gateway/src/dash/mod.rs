@@ -15,6 +15,7 @@ mod chart;
 mod failures;
 mod feed;
 mod fingerprint;
+mod form;
 mod frame;
 mod icon;
 mod login;

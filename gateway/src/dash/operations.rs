@@ -8,9 +8,9 @@ use maud::{Markup, html};
 use serde_json::Value;
 use taskq::admin::operations::{self, BulkAction, Operation, OperationState};
 
-use super::act::button;
 use super::address;
 use super::chart::share;
+use super::form::button;
 use super::frame::View;
 use super::show::{count, counted, full, json, length, moment, state};
 use super::task::copy;

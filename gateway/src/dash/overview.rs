@@ -9,9 +9,9 @@ use axum::response::Response;
 use maud::{Markup, html};
 use taskq::QueueDepth;
 
-use super::act::button;
 use super::address;
 use super::chart::share;
+use super::form::button;
 use super::frame::View;
 use super::icon::Icon;
 use super::show::{count, counted, length, prose, since, state};

@@ -11,8 +11,8 @@ use taskq::admin::queues::Revised;
 use taskq::admin::{self, DelayedFilter, DelayedTask, QueueFilter, QueuedTask, WorkerInfo};
 use taskq::{QueueDepth, QueueSettings};
 
-use super::act::{Fields, button, form};
 use super::address;
+use super::form::{Fields, button, form};
 use super::frame::View;
 use super::icon::Icon;
 use super::show::{count, length, moment, since, state};

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 use taskq::admin::TaskDetail;
 
-use super::act::{Fields, form};
+use super::form::{Fields, form};
 use super::frame::View;
 use super::icon::Icon;
 use crate::http::{Answer, Problem, Shared, Submission, checked_call};

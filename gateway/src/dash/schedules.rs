@@ -8,8 +8,8 @@ use maud::{Markup, html};
 use taskq::ScheduleSource;
 use taskq::admin::schedules::{self, ScheduleInfo};
 
-use super::act::button;
 use super::address;
+use super::form::button;
 use super::frame::View;
 use super::icon::Icon;
 use super::show::{json, moment, since, state};
@@ -34,7 +34,7 @@ pub(super) async fn list(
             @if all.is_empty() {
                 div.empty { strong { "No schedule" } span { "A task recurs by " code { "#[task(schedule = \"..\")]" } " or " code { "taskq schedules add" } "." } }
             } @else {
-                div.scroll tabindex="0" role="region" aria-label="Schedules" { table {
+                div.scroll tabindex="0" role="region" aria-label="Schedules" { table.stack {
                     thead { tr { th { "Schedule" } th { "When" } th.num { "Next" } th { "Last" } th { span.unseen { "What to do" } } } }
                     tbody { @for one in &all { (row(&view, one)) } }
                 } }
@@ -54,8 +54,8 @@ fn row(view: &View, one: &ScheduleInfo) -> Markup {
                 @if one.schedule.task() != name { div.sub { (one.schedule.task()) } }
             }
             td { (one.in_words) }
-            td.num { @match one.next { Some(at) => (moment(view.now, at)), None => span.quiet { "–" } } }
-            td { (last(view, one)) }
+            td.num data-label="Next" { @match one.next { Some(at) => (moment(view.now, at)), None => span.quiet { "–" } } }
+            td data-label="Last" { (last(view, one)) }
             td.num { div.row.right { (actions(view, one)) } }
         }
     }

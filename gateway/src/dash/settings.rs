@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use taskq::admin::{Finding, Severity};
 
-use super::act::button;
+use super::form::button;
 use super::frame::{THEME, View};
 use super::show::{count, full, prose, state};
 use crate::http::{Answer, Params, Problem, Role, Shared};

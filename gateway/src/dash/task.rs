@@ -9,11 +9,11 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use maud::{Markup, html};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use taskq::admin::{self, DelayedFilter};
+use taskq::admin::{self, DelayedFilter, QueueFilter};
 use taskq::{Arguments, Event, EventKind, Hidden, Outcome, Timestamp};
 
-use super::act::{button, form};
 use super::address;
+use super::form::{button, form};
 use super::frame::View;
 use super::icon::Icon;
 use super::show::{full, json, length, look, moment, state};
@@ -95,7 +95,11 @@ pub(super) async fn page(
     known.trace = known.trace.or(traced);
     let call = match known.called.take() {
         Some(call) => call,
-        None => Call::find(&shared, &known.id, known.dead.is_some(), put_off, reveal).await,
+        None => {
+            let (dead, queue) = (known.dead.is_some(), known.queue.as_deref());
+            let queue = queue.filter(|_| !ended);
+            Call::find(&shared, &known.id, dead, put_off, queue, reveal).await
+        }
     };
     if let Some(hidden) = &call.hidden {
         known.sensitive = hidden.clone();
@@ -254,6 +258,7 @@ impl Call {
         id: &str,
         dead: bool,
         put_off: bool,
+        queue: Option<&str>,
         reveal: Reveal<'_>,
     ) -> Self {
         if dead && let Ok(letter) = dead_letter(shared, id).await {
@@ -275,6 +280,21 @@ impl Call {
                     hidden: Some(Hidden::of_outcome(&delayed.labels)),
                     args: delayed.args,
                     kwargs: delayed.kwargs,
+                    known: true,
+                };
+            }
+        }
+        if let Some(queue) = queue {
+            let mut filter = QueueFilter::of(queue);
+            filter.id = Some(id.into());
+            filter.reveal = reveal.is_wanted();
+            if let Ok(page) = admin::queued(&shared.client, filter).await
+                && let Some(queued) = page.tasks.into_iter().next()
+            {
+                return Self {
+                    hidden: Some(Hidden::of_outcome(&queued.labels)),
+                    args: queued.args,
+                    kwargs: queued.kwargs,
                     known: true,
                 };
             }
@@ -306,7 +326,7 @@ pub(super) async fn kwargs(shared: &Shared, id: &str) -> Map<String, Value> {
         Some(arguments) => Call::from(&arguments),
         None => {
             let dead = outcome.dead.is_some();
-            Call::find(shared, id, dead, false, Reveal::default()).await
+            Call::find(shared, id, dead, false, None, Reveal::default()).await
         }
     };
     let seen = call.kwargs.into_iter();

@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use taskq::admin::{TaskDetail, TaskInfo, WorkerInfo};
 use taskq::{TaskSettings, Timestamp};
 
-use super::act::{button, form};
 use super::address;
 use super::chart::{Chart, Part};
 use super::fingerprint::pattern;
+use super::form::{button, form};
 use super::frame::View;
 use super::icon::Icon;
 use super::run;

@@ -9,9 +9,9 @@ use maud::{Markup, html};
 use taskq::ErrorKind;
 use taskq::admin::{self, WorkerDetail, WorkerInfo};
 
-use super::act::button;
 use super::address;
 use super::chart::share;
+use super::form::button;
 use super::frame::View;
 use super::icon::Icon;
 use super::show::{count, counted, length, moment, state};
@@ -44,7 +44,7 @@ pub(super) async fn list(
             @else if details.is_empty() && older.is_empty() {
                 div.empty { strong { "No worker answers" } span { "Start one: " code { "worker" } } }
             } @else {
-                div.scroll tabindex="0" role="region" aria-label="Workers" { table {
+                div.scroll tabindex="0" role="region" aria-label="Workers" { table.stack {
                     thead { tr {
                         th { "Worker" } th { "State" } th.num { "Slots" } th.less { span.unseen { "Share of slots" } }
                         th.num.less { "Processors" } th.num.less { "Memory" } th.num.less { "Up" } th.roomy { "Queues" } th { span.unseen { "What to do" } }
@@ -54,7 +54,7 @@ pub(super) async fn list(
                         @for one in &older { tr data-key=(one.worker) {
                             td { a href=(view.to(&address::of("workers", &one.worker))) { (one.worker) } }
                             td { (state("running")) div.sub { "of an older version" } }
-                            td.num { (one.concurrency) } td.less {} td.less {} td.less {} td.less {}
+                            td.num data-label="Slots" { (one.concurrency) } td.less {} td.less {} td.less {} td.less {}
                             td.roomy { (one.queues.join(", ")) } td {}
                         } }
                     }
@@ -71,7 +71,7 @@ fn row(view: &View, one: &WorkerDetail) -> Markup {
             td { a href=(view.to(&address::of("workers", &one.worker))) { (one.worker) }
                 @if let Some(host) = &one.host { div.sub { (host) } } }
             td { (state(&one.state)) @if let Some(trouble) = trouble(one) { div.sub.tone-bad { (trouble) } } }
-            td.num { (one.running) " of " (one.concurrency) }
+            td.num data-label="Slots" { (one.running) " of " (one.concurrency) }
             td.less { (share(one.running as f64, one.concurrency as f64, "f-run")) }
             td.num.less { @match one.cpu { Some(cpu) => (format!("{cpu:.2}")), None => span.quiet { "–" } } }
             td.num.less { @match one.memory_bytes { Some(bytes) => (memory(bytes)), None => span.quiet { "–" } } }

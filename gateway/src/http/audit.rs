@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 use super::Shared;
 use super::extract::{Json, Params};
 use super::problem::{Answer, Problems};
-use super::tasks::limit;
 
 /// What operators did, a page of it.
 #[derive(Debug, serde::Serialize, ToSchema)]
@@ -64,7 +63,7 @@ pub(crate) async fn audited(shared: &Shared, mut params: Params) -> Answer<Audit
     filter.id = params.one("id")?.map(Into::into);
     filter.since = params.read::<Timestamp>("since")?;
     filter.until = params.read::<Timestamp>("until")?;
-    filter.most = limit(&mut params)?;
+    filter.most = params.limit()?;
     filter.before = params.read("cursor")?;
     params.end()?;
     Ok(admin::audit(&shared.client, &filter).await?)

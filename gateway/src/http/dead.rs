@@ -12,7 +12,6 @@ use super::access::{Caller, Role};
 use super::extract::{Json, Name, Params};
 use super::problem::{Answer, Problem, Problems};
 use super::reveal::Reveal;
-use super::tasks::{limit, order};
 use super::views::{AttemptView, Done, LetterView, Page};
 use super::{Shared, no_verb, verb};
 use crate::index::{Cursor, LetterQuery, LetterSummary};
@@ -41,8 +40,8 @@ pub(crate) async fn list(
         task: params.one("task")?,
         queue: params.one("queue")?,
         reason: params.read::<DeadReason>("reason")?,
-        order: order(&mut params)?,
-        limit: limit(&mut params)?,
+        order: params.order()?,
+        limit: params.limit()?,
         after: params.read::<Cursor>("cursor")?,
     };
     params.end()?;

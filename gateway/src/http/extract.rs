@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
+use crate::index::Order;
 
 /// A body in JSON; answered as JSON.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -138,6 +139,28 @@ impl Params {
         };
         let wait = duration("wait", &text)?;
         Ok(Some(wait.min(super::LONGEST_WAIT)))
+    }
+
+    /// How many to list, 1 to 500.
+    pub(crate) fn limit(&mut self) -> Result<usize, Problem> {
+        match self.read::<u16>("limit")? {
+            None => Ok(50),
+            Some(limit) if (1..=500).contains(&limit) => Ok(limit.into()),
+            Some(limit) => Err(Problem::invalid(format!(
+                "`limit={limit}` is none; it is 1 to 500"
+            ))),
+        }
+    }
+
+    /// Which end to list first.
+    pub(crate) fn order(&mut self) -> Result<Order, Problem> {
+        match self.one("order")?.as_deref() {
+            None | Some("newest") => Ok(Order::Newest),
+            Some("oldest") => Ok(Order::Oldest),
+            Some(other) => Err(Problem::invalid(format!(
+                "`order={other}` is none; it is newest or oldest"
+            ))),
+        }
     }
 
     /// Changes the values of a name, before anybody has read them.

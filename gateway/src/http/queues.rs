@@ -12,7 +12,6 @@ use super::access::{Caller, Role};
 use super::extract::{Json, Name, Params};
 use super::problem::{Answer, Problem, Problems};
 use super::reveal::Reveal;
-use super::tasks::limit;
 use super::views::{All, Because, Changed, Page, PurgedView, QueueView, QueuedView, Scaling};
 use super::{Shared, no_verb, optional, verb};
 
@@ -97,7 +96,7 @@ pub(crate) async fn tasks(
     let reveal = Reveal::read(&mut params, &caller)?;
     let mut filter = admin::QueueFilter::of(queue);
     filter.task = params.one("task")?;
-    filter.most = limit(&mut params)?;
+    filter.most = params.limit()?;
     filter.after = params.read("cursor")?.unwrap_or(0);
     params.end()?;
     filter.reveal = reveal.is_wanted();

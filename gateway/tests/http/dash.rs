@@ -83,6 +83,19 @@ async fn what_is_paused_is_the_first_thing_that_is_seen_and_a_button_mends_it() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_a_task_that_waits_shows_what_it_was_called_with() {
+    let system = System::new().await;
+    let client = system.fixture.client().await;
+    for (id, number) in [("first", 271_828), ("second", 314_159)] {
+        double::call(number).id(id).enqueue(&client).await.unwrap();
+    }
+    let page = system.page("/tasks/second").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("314159"), "{}", page.text);
+    assert!(!page.text.contains("271828"), "{}", page.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_no_script_is_asked_before_much_is_done() {
     let system = System::new().await;
     let client = system.fixture.client().await;

@@ -69,6 +69,11 @@ async fn what_is_sensitive_is_hidden_until_somebody_asks_and_that_is_told() {
     assert_eq!(waiting.json()["items"][0]["sensitive"], true);
     let shown = system.get("/v1/queues/doors/tasks?reveal=true").await;
     assert!(shown.text.contains(SECRET), "{shown:?}");
+    let page = system.page("/tasks/known").await;
+    assert!(page.text.contains("hidden: the task is sensitive"));
+    assert!(!page.text.contains(SECRET), "{page:?}");
+    let revealed = system.page("/tasks/known?reveal=true").await;
+    assert!(revealed.text.contains(SECRET), "{revealed:?}");
 
     set("unknown", true).enqueue(&client).await.unwrap();
     set("good", false).enqueue(&client).await.unwrap();

@@ -168,6 +168,8 @@ pub struct QueueFilter {
     pub queue: String,
     /// Of this task.
     pub task: Option<String>,
+    /// This one only, wherever it is in the queue.
+    pub id: Option<TaskId>,
     /// Behind this place; 0 for all.
     pub after: u64,
     /// At most so many, and at most 1000.
@@ -183,6 +185,7 @@ impl QueueFilter {
         Self {
             queue: queue.into(),
             task: None,
+            id: None,
             after: 0,
             most: 100,
             reveal: false,
@@ -251,6 +254,7 @@ pub async fn queued(client: &Client, filter: QueueFilter) -> Result<QueuePage> {
     let query = Peek {
         queue: filter.queue,
         task: filter.task,
+        id: filter.id,
         after: filter.after,
         most: filter.most.clamp(1, 1000),
     };

@@ -26,6 +26,8 @@ pub(crate) struct Leases {
     failing: AtomicBool,
     /// How many renewals the broker has confirmed.
     renewed: AtomicU64,
+    /// The milliseconds of the oldest lease that was renewed.
+    oldest: AtomicU64,
     awake: Mutex<Awake>,
     held: Mutex<HashMap<u64, Held>>,
 }
@@ -69,6 +71,7 @@ impl Leases {
             can_end: true,
             failing: AtomicBool::new(false),
             renewed: AtomicU64::new(0),
+            oldest: AtomicU64::new(0),
             awake: Mutex::default(),
             held: Mutex::default(),
         }
@@ -203,13 +206,22 @@ impl Leases {
     pub(crate) fn confirm(&self, keys: impl IntoIterator<Item = u64>, asked: Instant) {
         let mut all = self.held();
         let mut renewed = 0;
+        let mut oldest = Duration::ZERO;
         for key in keys {
             renewed += 1;
             if let Some(held) = all.get_mut(&key) {
+                oldest = oldest.max(asked.saturating_duration_since(held.sure));
                 held.sure = held.sure.max(asked);
             }
         }
         self.renewed.fetch_add(renewed, Ordering::Relaxed);
+        let oldest = u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX);
+        self.oldest.fetch_max(oldest, Ordering::Relaxed);
+    }
+
+    /// How old a lease has become at most before its renewal was asked for.
+    pub(crate) fn oldest(&self) -> Duration {
+        Duration::from_millis(self.oldest.load(Ordering::Relaxed))
     }
 
     /// How many the broker has renewed so far.

@@ -386,12 +386,27 @@ pub(crate) enum Notice {
     Missed,
 }
 
+/// What a worker has room for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Room {
+    /// So many messages more. With 0 none are asked for, but some may still be
+    /// on their way.
+    pub(crate) free: usize,
+    /// Nothing of these queues.
+    pub(crate) full: Vec<Arc<str>>,
+}
+
+impl Room {
+    pub(crate) fn is_full(&self, queue: &str) -> bool {
+        self.full.iter().any(|full| **full == *queue)
+    }
+}
+
 /// A stream of messages whose flow the worker governs.
 pub(crate) trait Deliveries: Send {
-    /// Waits for messages, with room for `room` more (0: none are asked for,
-    /// but some may still be on their way). Cancel-safe. None when the broker
-    /// is closed.
-    fn next(&mut self, room: usize) -> BoxFuture<'_, Option<Vec<Delivery>>>;
+    /// Waits for messages, with room for so many more. Cancel-safe. None when
+    /// the broker is closed.
+    fn next(&mut self, room: Room) -> BoxFuture<'_, Option<Vec<Delivery>>>;
 
     /// Asks for nothing more, and gives what was already on its way.
     fn close(&mut self) -> BoxFuture<'_, Vec<Delivery>>;

@@ -151,10 +151,12 @@ impl Namespace {
         format!("{}.work.*.*.*.{}", self.root, token(id.as_str()))
     }
 
-    /// Where the messages of a queue are: of one task, or of all.
-    pub(super) fn work_of_task(&self, queue: &str, task: Option<&str>) -> String {
+    /// Where the messages of a queue are: of one task or of all, of one id or
+    /// of all.
+    pub(super) fn work_like(&self, queue: &str, task: Option<&str>, id: Option<&TaskId>) -> String {
         let task = part_or("*", task);
-        format!("{}.work.{queue}.*.{task}.*", self.root)
+        let id = part_or("*", id.map(TaskId::as_str));
+        format!("{}.work.{queue}.*.{task}.{id}", self.root)
     }
 
     /// The queue and the priority of a work subject.

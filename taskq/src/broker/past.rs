@@ -74,6 +74,7 @@ pub(crate) enum PastOf {
 pub(crate) struct Peek {
     pub(crate) queue: String,
     pub(crate) task: Option<String>,
+    pub(crate) id: Option<TaskId>,
     /// Those behind this place.
     pub(crate) after: u64,
     /// At most so many.

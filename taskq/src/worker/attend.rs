@@ -128,6 +128,9 @@ impl Health {
             executor.stats.set_trouble(trouble);
         }
         executor.stats.set_refused(executor.settler.refused());
-        executor.stats.set_renewed(executor.leases.renewed());
+        let leases = &executor.leases;
+        executor
+            .stats
+            .set_renewed(leases.renewed(), leases.oldest());
     }
 }

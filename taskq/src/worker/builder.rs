@@ -1,6 +1,7 @@
 //! The settings of a worker.
 
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tower::util::{BoxCloneSyncService, MapErr};
@@ -22,6 +23,7 @@ pub struct WorkerBuilder {
     name: Option<String>,
     queues: Vec<QueueWeight>,
     concurrency: usize,
+    computing: Option<usize>,
     lease: Duration,
     grace: Duration,
     limits: Limits,
@@ -41,6 +43,7 @@ impl WorkerBuilder {
             name: None,
             queues: vec!["default".into()],
             concurrency: 64,
+            computing: None,
             lease: Duration::from_secs(6),
             grace: Duration::from_secs(30),
             limits: Limits {
@@ -81,6 +84,18 @@ impl WorkerBuilder {
     /// How many attempts run at once; 64 unless set.
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency;
+        self
+    }
+
+    /// How many attempts of tasks that compute (a plain `fn`) run at once, of
+    /// those that [`concurrency`](Self::concurrency) allows; as many as there
+    /// are processors unless set.
+    ///
+    /// More of them would only take the processors from each other, and from
+    /// `async` tasks, which start meanwhile whatever computes. Take more where
+    /// a plain `fn` waits, for a file or a database, rather than computes.
+    pub fn computing(mut self, computing: usize) -> Self {
+        self.computing = Some(computing);
         self
     }
 
@@ -194,6 +209,13 @@ impl WorkerBuilder {
                 "a worker with a concurrency of 0 runs nothing; use 1 or more",
             ));
         }
+        let processors = || available_parallelism().map_or(1, usize::from);
+        let computing = self.computing.unwrap_or_else(processors);
+        if computing == 0 {
+            return Err(Error::invalid(
+                "a worker where 0 tasks may compute never runs a plain `fn`; use 1 or more",
+            ));
+        }
         if self.lease < Duration::from_millis(500) {
             return Err(Error::invalid(
                 "a lease is at least 500 ms: it must outlast a renewal's way to the server",
@@ -221,6 +243,7 @@ impl WorkerBuilder {
             queues,
             weights,
             concurrency: self.concurrency,
+            computing: computing.min(self.concurrency),
             lease: self.lease,
             grace: self.grace,
             limits: self.limits,

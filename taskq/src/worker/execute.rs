@@ -15,6 +15,7 @@ use super::early::Early;
 use super::fire::Firing;
 use super::middleware::{Execution, TaskService, TaskValue, run, unwrap_error};
 use super::panics;
+use super::slots::Seat;
 use super::suspects::Suspects;
 use super::voice::Speaker;
 use super::wishes::Wishes;
@@ -144,36 +145,44 @@ impl Executor {
         self.leases.is_held(receipt.lease, Instant::now())
     }
 
-    /// Runs one delivery to its settlement.
-    pub(super) async fn execute(&self, delivery: Delivery) {
+    /// Runs one delivery to its settlement. It is given back where its task
+    /// computes, and has no seat.
+    pub(super) async fn execute(&self, delivery: Delivery, seat: Seat) -> Option<Delivery> {
         // It was on its way here when the queue was paused, or found no place
         // in it.
         if delivery.unwanted || self.rules.is_queue_paused(&delivery.queue) {
-            return Box::pin(self.hand_back(delivery)).await;
+            Box::pin(self.hand_back(delivery)).await;
+            return None;
         }
         let decoded = TaskMessage::decode_and_keep(&delivery.body, self.limits.keep_arguments);
         let (message, kept) = match decoded {
             Ok(decoded) => decoded,
-            Err(error) => return self.bury_undecodable(delivery, &error.to_string()),
+            Err(error) => {
+                self.bury_undecodable(delivery, &error.to_string());
+                return None;
+            }
         };
         let (message, delivery) = match message.labels.is_empty() {
             true => (message, delivery),
-            false => match self.keep_early(message, delivery) {
-                Some(due) => due,
-                None => return,
-            },
+            false => self.keep_early(message, delivery)?,
         };
         let defaults = self.rules.defaults(&delivery.queue);
         let mut incoming = Incoming::new(delivery, message, &self.registry, &defaults);
+        let computes = incoming.task.is_some_and(|task| task.blocking);
+        if computes && seat == Seat::Slot {
+            return Some(incoming.delivery);
+        }
         incoming.kept = kept;
         // What is seldom taken is boxed: thousands of these futures live at
         // once, and all are as large as their largest part.
         if self.is_plain(&incoming)
             && let Some(task) = incoming.task
         {
-            return self.run(task, incoming).await;
+            self.run(task, incoming).await;
+        } else {
+            Box::pin(self.execute_with_care(incoming)).await;
         }
-        Box::pin(self.execute_with_care(incoming)).await;
+        None
     }
 
     /// Whether there is nothing to look up: the first delivery of a first

@@ -27,10 +27,8 @@ impl Executor {
         drop(active);
         // Asked for seldom, and by people: to read what waits is no loss.
         let is_it = |body: &[u8]| TaskMessage::decode(body).is_ok_and(|message| message.id == *id);
-        let waits = match slots.any_waits(|delivery| is_it(&delivery.body)) {
-            true => Some("a free slot"),
-            false => self.rules.waits_for(is_it),
-        };
+        let here = slots.waits_for(|delivery| is_it(&delivery.body));
+        let waits = here.or_else(|| self.rules.waits_for(is_it));
         waits.map(|waits_for| Holder {
             worker: self.worker.to_string(),
             attempt: 0,

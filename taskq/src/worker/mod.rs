@@ -87,6 +87,8 @@ pub struct Worker {
     /// count.
     weights: Option<Vec<u32>>,
     concurrency: usize,
+    /// How many of these may compute at once.
+    computing: usize,
     lease: Duration,
     grace: Duration,
     limits: Limits,
@@ -232,7 +234,7 @@ impl Worker {
         });
         let set_state = |state| self.set_state(&executor, state);
         set_state(WorkerState::Starting);
-        let slots = Arc::new(Slots::new(self.concurrency));
+        let slots = Arc::new(Slots::new(self.concurrency, self.computing));
         // Should this future be dropped, nothing goes on behind its back.
         let crew = Crew {
             executor: Arc::clone(&executor),
@@ -271,21 +273,19 @@ impl Worker {
             }
             quiet = bidden == Bidden::Quiet;
             let ahead = pace.ahead(self.stats.finished());
-            let held = slots.held();
             executor.early.set_room(self.concurrency + ahead);
-            let room = if quiet || settler.unconfirmed() > MOST_UNCONFIRMED || leases.is_failing() {
-                0
-            } else {
-                (self.concurrency + ahead).saturating_sub(held)
-            };
+            let mut room = slots.room(self.concurrency + ahead);
+            if quiet || settler.unconfirmed() > MOST_UNCONFIRMED || leases.is_failing() {
+                room.free = 0;
+            }
             // With little room left, a slot that comes free is news.
-            let tight = room * 4 < self.concurrency + ahead;
+            let tight = room.free * 4 < self.concurrency + ahead || !room.full.is_empty();
             let batch = tokio::select! {
                 () = &mut stop => break,
                 () = control.other_than(bidden) => continue,
                 () = slots.freed(), if tight => continue,
                 // What closed the door may be over without a word.
-                () = tokio::time::sleep(AHEAD), if room == 0 => continue,
+                () = tokio::time::sleep(AHEAD), if room.free == 0 => continue,
                 batch = deliveries.next(room) => batch,
             };
             let Some(batch) = batch else {

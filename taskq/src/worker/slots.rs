@@ -1,34 +1,71 @@
 //! The places that attempts run in, and what waits for one.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::execute::Executor;
-use crate::broker::Delivery;
+use crate::broker::{Delivery, Room};
 
 /// At most so many runners, each of which takes one delivery after the other
 /// for as long as there are any.
+///
+/// Of the tasks that compute only so many run at once as there are seats for
+/// them. Whose turn it is not steps aside, and takes no slot meanwhile: others,
+/// which need no processor to speak of, start before it.
 pub(super) struct Slots {
     most: usize,
+    /// How many may compute at once.
+    seats: usize,
     state: Mutex<State>,
     freed: Notify,
 }
 
 struct State {
     /// The most urgent first.
-    ready: [VecDeque<Delivery>; 4],
+    ready: Lanes,
+    /// Those that wait for a seat, likewise.
+    aside: Lanes,
+    /// Those that have one included.
     running: usize,
+    computing: usize,
     closed: bool,
 }
 
+/// Deliveries by their urgency.
+type Lanes = [VecDeque<Delivery>; 4];
+
+/// What a delivery runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seat {
+    /// A slot: it may wait there, and not compute.
+    Slot,
+    /// A slot, and a seat among those that compute.
+    Computing,
+}
+
+fn place(delivery: &Delivery) -> usize {
+    3 - delivery.priority as usize
+}
+
+fn count(lanes: &Lanes) -> usize {
+    lanes.iter().map(VecDeque::len).sum()
+}
+
+fn take_all(lanes: &mut Lanes) -> impl Iterator<Item = Delivery> {
+    lanes.iter_mut().flat_map(std::mem::take)
+}
+
 impl Slots {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize, seats: usize) -> Self {
         Self {
             most,
+            seats,
             state: Mutex::new(State {
                 ready: Default::default(),
+                aside: Default::default(),
+                computing: 0,
                 running: 0,
                 closed: false,
             }),
@@ -48,22 +85,21 @@ impl Slots {
             return Err(deliveries);
         }
         for delivery in deliveries {
-            let place = 3 - delivery.priority as usize;
-            state.ready[place].push_back(delivery);
+            state.ready[place(&delivery)].push_back(delivery);
         }
-        let waiting: usize = state.ready.iter().map(VecDeque::len).sum();
+        let waiting = count(&state.ready);
         let start = waiting.min(self.most - state.running);
         state.running += start;
         Ok(start)
     }
 
     /// The next delivery of a runner. A runner that gets none has ended.
-    pub(super) fn next(&self) -> Option<Delivery> {
+    pub(super) fn next(&self) -> Option<(Delivery, Seat)> {
         let mut state = self.state();
         let next = if state.closed {
             None
         } else {
-            state.ready.iter_mut().find_map(VecDeque::pop_front)
+            state.next(self.seats)
         };
         if next.is_none() {
             state.running -= 1;
@@ -73,15 +109,54 @@ impl Slots {
         next
     }
 
-    /// Whether a delivery waits here whose message this finds.
-    pub(super) fn any_waits(&self, is_it: impl Fn(&Delivery) -> bool) -> bool {
-        self.state().ready.iter().flatten().any(is_it)
+    /// The delivery of a runner computes, and the runner goes on with another
+    /// until there is a seat for it. Given back where nothing is started any
+    /// more.
+    fn step_aside(&self, delivery: Delivery) -> Option<Delivery> {
+        let mut state = self.state();
+        if state.closed {
+            return Some(delivery);
+        }
+        state.aside[place(&delivery)].push_back(delivery);
+        None
+    }
+
+    /// A runner's delivery has ended that had a seat.
+    fn leave_seat(&self) {
+        self.state().computing -= 1;
+    }
+
+    /// What a delivery waits for whose message this finds; none if it is not
+    /// here.
+    pub(super) fn waits_for(&self, is_it: impl Fn(&Delivery) -> bool) -> Option<&'static str> {
+        let state = self.state();
+        if state.ready.iter().flatten().any(&is_it) {
+            return Some("a free slot");
+        }
+        let aside = state.aside.iter().flatten().any(is_it);
+        aside.then_some("others that compute")
     }
 
     /// How many deliveries are held: running and waiting.
     pub(super) fn held(&self) -> usize {
         let state = self.state();
-        state.running + state.ready.iter().map(VecDeque::len).sum::<usize>()
+        state.running + count(&state.ready) + count(&state.aside)
+    }
+
+    /// What there is room for where so many may be held, besides those that
+    /// wait for a seat; and nothing of the queues that these come from, as long
+    /// as there is one of them for each seat.
+    pub(super) fn room(&self, most: usize) -> Room {
+        let state = self.state();
+        let mut aside: HashMap<&Arc<str>, usize> = HashMap::new();
+        for delivery in state.aside.iter().flatten() {
+            *aside.entry(&delivery.queue).or_default() += 1;
+        }
+        let full = aside.into_iter().filter(|queue| queue.1 >= self.seats);
+        Room {
+            free: most.saturating_sub(state.running + count(&state.ready)),
+            full: full.map(|queue| Arc::clone(queue.0)).collect(),
+        }
     }
 
     pub(super) fn running(&self) -> usize {
@@ -97,13 +172,12 @@ impl Slots {
     pub(super) fn close(&self) -> Vec<Delivery> {
         let mut state = self.state();
         state.closed = true;
-        state.ready.iter_mut().flat_map(std::mem::take).collect()
+        state.take_waiting()
     }
 
     /// Gives what has not been started.
     pub(super) fn take_waiting(&self) -> Vec<Delivery> {
-        let mut state = self.state();
-        state.ready.iter_mut().flat_map(std::mem::take).collect()
+        self.state().take_waiting()
     }
 
     /// Waits until nothing runs.
@@ -115,6 +189,29 @@ impl Slots {
             }
             freed.await;
         }
+    }
+}
+
+impl State {
+    fn next(&mut self, seats: usize) -> Option<(Delivery, Seat)> {
+        for place in 0..self.ready.len() {
+            // Who has stepped aside has waited for longer.
+            if self.computing < seats
+                && let Some(delivery) = self.aside[place].pop_front()
+            {
+                self.computing += 1;
+                return Some((delivery, Seat::Computing));
+            }
+            if let Some(delivery) = self.ready[place].pop_front() {
+                return Some((delivery, Seat::Slot));
+            }
+        }
+        None
+    }
+
+    fn take_waiting(&mut self) -> Vec<Delivery> {
+        let waiting = take_all(&mut self.ready).chain(take_all(&mut self.aside));
+        waiting.collect()
     }
 }
 
@@ -135,8 +232,14 @@ pub(super) fn offer(executor: &Arc<Executor>, slots: &Arc<Slots>, deliveries: Ve
     for _ in 0..runners {
         let (executor, slots) = (Arc::clone(executor), Arc::clone(slots));
         tokio::spawn(async move {
-            while let Some(delivery) = slots.next() {
-                executor.execute(delivery).await;
+            while let Some((delivery, seat)) = slots.next() {
+                let aside = executor.execute(delivery, seat).await;
+                if seat == Seat::Computing {
+                    slots.leave_seat();
+                }
+                if let Some(delivery) = aside.and_then(|delivery| slots.step_aside(delivery)) {
+                    executor.hand_back(delivery).await;
+                }
                 // Short tasks must not keep others from the thread.
                 tokio::task::consume_budget().await;
             }

@@ -52,6 +52,8 @@ struct Counters {
     passed_on: AtomicU64,
     lost_unstarted: AtomicU64,
     renewed: AtomicU64,
+    /// In milliseconds.
+    oldest_lease: AtomicU64,
     refused: AtomicU64,
     lateness: Counted,
     trouble: Mutex<Option<String>>,
@@ -138,6 +140,16 @@ impl WorkerStats {
     #[must_use]
     pub fn leases_renewed(&self) -> u64 {
         self.0.renewed.load(Ordering::Relaxed)
+    }
+
+    /// The age of the oldest lease yet when its renewal was asked for; zero
+    /// before the first.
+    ///
+    /// A lease is due for it after a third of its term, and ends after five
+    /// sixths: in between, renewals are late.
+    #[must_use]
+    pub fn oldest_lease(&self) -> Duration {
+        Duration::from_millis(self.0.oldest_lease.load(Ordering::Relaxed))
     }
 
     /// Deliveries that were left to another worker, since this one does not
@@ -241,8 +253,10 @@ impl WorkerStats {
         self.0.lost_unstarted.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn set_renewed(&self, count: u64) {
+    pub(super) fn set_renewed(&self, count: u64, oldest: Duration) {
         self.0.renewed.store(count, Ordering::Relaxed);
+        let oldest = u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX);
+        self.0.oldest_lease.store(oldest, Ordering::Relaxed);
     }
 
     pub(super) fn set_refused(&self, count: u64) {

@@ -7,9 +7,9 @@ use axum::extract::State;
 use super::unbegun::{self, Unbegun};
 use crate::http::Shared;
 use crate::http::extract::{Json, Params};
-use crate::http::problem::{Answer, Problem, Problems};
+use crate::http::problem::{Answer, Problems};
 use crate::http::views::{Listed, Page};
-use crate::index::{Cursor, Order, TaskQuery, TaskState};
+use crate::index::{Cursor, TaskQuery, TaskState};
 
 /// Find tasks: what has begun and not ended, and what has ended.
 ///
@@ -75,28 +75,8 @@ fn query(params: &mut Params) -> Answer<TaskQuery> {
         labels: params.pairs("label")?,
         arguments: params.pairs("arg")?,
         error: params.one("error")?,
-        order: order(params)?,
-        limit: limit(params)?,
+        order: params.order()?,
+        limit: params.limit()?,
         after: params.read::<Cursor>("cursor")?,
     })
-}
-
-pub(crate) fn order(params: &mut Params) -> Answer<Order> {
-    match params.one("order")?.as_deref() {
-        None | Some("newest") => Ok(Order::Newest),
-        Some("oldest") => Ok(Order::Oldest),
-        Some(other) => Err(Problem::invalid(format!(
-            "`order={other}` is none; it is newest or oldest"
-        ))),
-    }
-}
-
-pub(crate) fn limit(params: &mut Params) -> Answer<usize> {
-    match params.read::<u16>("limit")? {
-        None => Ok(50),
-        Some(limit) if (1..=500).contains(&limit) => Ok(limit.into()),
-        Some(limit) => Err(Problem::invalid(format!(
-            "`limit={limit}` is none; it is 1 to 500"
-        ))),
-    }
 }

@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 use taskq::admin::{self, DelayedFilter, DelayedTask, QueueFilter, QueuedTask};
 use taskq::{ErrorKind, Timestamp};
 
-use super::list::limit;
 use crate::http::Shared;
 use crate::http::extract::Params;
 use crate::http::problem::{Answer, Problem};
@@ -115,7 +114,7 @@ pub(super) async fn list(
         task: params.one("task")?,
         queue: params.one("queue")?,
         labels: params.pairs("label")?,
-        limit: limit(&mut params)?,
+        limit: params.limit()?,
         after: params.read("cursor")?,
     };
     if params.one("order")?.is_some_and(|order| order != "oldest") {

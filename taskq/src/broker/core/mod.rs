@@ -29,7 +29,7 @@ use super::names::{WORKERS, untoken};
 use super::waiters::Waiters;
 use super::{
     Broker, Consumer, Deliveries, Delivery, Denials, Expected, History, Leases, Mode, Namespace,
-    Operate, Publication, Published, Pulse, QueueDepth, Receipt, Settlement, Settler, Status,
+    Operate, Publication, Published, Pulse, QueueDepth, Receipt, Room, Settlement, Settler, Status,
     Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -332,7 +332,7 @@ struct Intake {
 
 impl Deliveries for Intake {
     /// There is no flow to govern: a message that came is taken.
-    fn next(&mut self, _: usize) -> BoxFuture<'_, Option<Vec<Delivery>>> {
+    fn next(&mut self, _: Room) -> BoxFuture<'_, Option<Vec<Delivery>>> {
         Box::pin(async move {
             let messages = self.messages.as_mut()?;
             let mut taken = Vec::new();

@@ -173,7 +173,7 @@ impl JetStream {
         let request = json!({
             "seq": query.after.saturating_add(1),
             "batch": query.most,
-            "next_by_subj": names.work_of_task(&query.queue, query.task.as_deref()),
+            "next_by_subj": names.work_like(&query.queue, query.task.as_deref(), query.id.as_ref()),
         });
         let batch = self.read_batch(&stream, &request).await?;
         let mut given_up_to: HashMap<Priority, u64> = HashMap::new();

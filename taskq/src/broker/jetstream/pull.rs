@@ -18,7 +18,9 @@ use super::gate::Attending;
 use super::watchdog::Watched;
 use crate::broker::names::{Namespace, PRIORITIES, api};
 use crate::broker::rules::Snapshot;
-use crate::broker::{Deliveries, Delivery, Leases, Pulse, Receipt, Rules, Subscription, Turn};
+use crate::broker::{
+    Deliveries, Delivery, Leases, Pulse, Receipt, Room, Rules, Subscription, Turn,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Portions;
 use crate::time::Timestamp;
@@ -69,6 +71,8 @@ pub(super) struct Pulls {
     flow: Flow,
     /// Told when what is set changes.
     changes: watch::Receiver<Arc<Snapshot>>,
+    /// Of which of its queues the worker wants nothing now.
+    full: Vec<bool>,
     /// How the room is divided among queues; none if only priorities count.
     portions: Option<Portions>,
     /// This worker's part in who releases what waits for turns.
@@ -181,6 +185,7 @@ impl Pulls {
             requests: 0,
             changes: rules.changes(),
             flow,
+            full: vec![false; shared.len()],
             portions: subscription.weights.clone().map(Portions::new),
             back: None,
         })
@@ -208,29 +213,43 @@ impl Pulls {
     /// goes to lanes that gave a message just now. Any other lane has a foot
     /// in the door, so that what comes to it is noticed at once.
     fn shares(&self, room: usize, now: Instant) -> Vec<usize> {
+        let mut all = vec![0; self.lanes.len()];
+        let mut spread = |room: usize, which: &dyn Fn(&Lane) -> bool| {
+            let lanes = self.lanes.iter().enumerate();
+            let (places, lanes): (Vec<usize>, Vec<&Lane>) =
+                lanes.filter(|(_, lane)| which(lane)).unzip();
+            for (place, share) in places.into_iter().zip(shares(&lanes, room, now)) {
+                all[place] = share;
+            }
+        };
         let Some(portions) = &self.portions else {
-            return shares(&self.lanes.iter().collect::<Vec<_>>(), room, now);
+            spread(room, &|lane| !self.full[lane.place]);
+            return all;
         };
         // First among the queues, then among the lanes of each.
         let wants = self.wants(now);
         let divided = portions.divide(room, &wants);
         let busy = wants.contains(&true);
-        let mut all = vec![0; self.lanes.len()];
         for (queue, part) in divided.into_iter().enumerate() {
-            let lanes = self.lanes.iter().enumerate();
-            let (places, lanes): (Vec<usize>, Vec<&Lane>) =
-                lanes.filter(|(_, lane)| lane.place == queue).unzip();
+            if self.full[queue] {
+                continue;
+            }
             let part = match (wants[queue], busy) {
                 (true, _) => part,
                 // No more than a foot in the door.
                 (false, true) => 1,
                 (false, false) => room.div_ceil(wants.len()),
             };
-            for (place, share) in places.into_iter().zip(shares(&lanes, part, now)) {
-                all[place] = share;
-            }
+            spread(part, &|lane| lane.place == queue);
         }
         all
+    }
+
+    /// Notes of which queues the worker wants nothing now.
+    fn note_full(&mut self, room: &Room) {
+        for lane in &self.lanes {
+            self.full[lane.place] = room.is_full(&lane.queue);
+        }
     }
 
     /// How many messages a lane may have under way, where its queue is limited.
@@ -252,7 +271,9 @@ impl Pulls {
     fn wants(&self, now: Instant) -> Vec<bool> {
         let mut wants = vec![false; self.lanes.len() / PRIORITIES.len()];
         for lane in &self.lanes {
-            wants[lane.place] |= lane.wants(now) && self.flow.budget(lane.place, now) != Some(0);
+            wants[lane.place] |= !self.full[lane.place]
+                && lane.wants(now)
+                && self.flow.budget(lane.place, now) != Some(0);
         }
         wants
     }
@@ -266,11 +287,9 @@ impl Pulls {
         }
         // Who may not ask is not hungry.
         let may_ask = room > 0
-            && (!limited
-                || self
-                    .lanes
-                    .iter()
-                    .any(|lane| self.budget(lane, now) != Some(0)));
+            && self.lanes.iter().any(|lane| {
+                !self.full[lane.place] && (!limited || self.budget(lane, now) != Some(0))
+            });
         self.pulse.set_hungry(may_ask, now);
         if !may_ask {
             return;
@@ -284,7 +303,10 @@ impl Pulls {
                 }
             }
             let lane = &mut self.lanes[place];
-            if lane.outstanding * 2 > share || lane.ask_after.is_some_and(|at| now < at) {
+            if lane.outstanding * 2 > share
+                || share == 0
+                || lane.ask_after.is_some_and(|at| now < at)
+            {
                 continue;
             }
             let batch = (share - lane.outstanding).min(LARGEST_REQUEST);
@@ -465,8 +487,10 @@ impl Pulls {
 }
 
 impl Deliveries for Pulls {
-    fn next(&mut self, room: usize) -> BoxFuture<'_, Option<Vec<Delivery>>> {
+    fn next(&mut self, room: Room) -> BoxFuture<'_, Option<Vec<Delivery>>> {
         Box::pin(async move {
+            self.note_full(&room);
+            let room = room.free;
             // With weights a lane that gives nothing is soon passed over.
             let look = match self.portions.is_some() && room > 0 {
                 true => PROMPT * 2,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::future::{BoxFuture, FutureExt as _, ready};
 
 use super::{EndNumber, Memory, Message};
-use crate::broker::{Deliveries, Delivery, Leases, Receipt, Settlement, Settler};
+use crate::broker::{Deliveries, Delivery, Leases, Receipt, Room, Settlement, Settler};
 use crate::policy::Portions;
 use crate::time::Timestamp;
 
@@ -37,7 +37,7 @@ impl End {
 }
 
 impl Deliveries for Intake {
-    fn next(&mut self, room: usize) -> BoxFuture<'_, Option<Vec<Delivery>>> {
+    fn next(&mut self, room: Room) -> BoxFuture<'_, Option<Vec<Delivery>>> {
         Box::pin(async move {
             loop {
                 let changed = self.end.memory.changed.notified();
@@ -47,10 +47,10 @@ impl Deliveries for Intake {
                 let (taken, due) = {
                     let mut store = self.end.memory.store();
                     let due = store.promote(now, Some(self.end.number));
-                    let turn = store.release(&self.queues, room, now);
+                    let turn = store.release(&self.queues, room.free, now);
                     let due = due.into_iter().chain(turn).min();
                     let portions = self.portions.as_mut();
-                    let (taken, next) = store.take(&self.queues, portions, room, now);
+                    let (taken, next) = store.take(&self.queues, portions, &room, now);
                     let deliveries: Vec<Delivery> = taken
                         .into_iter()
                         .map(|message| {

@@ -28,7 +28,7 @@ use super::rules::Snapshot;
 use super::waiters::Waiters;
 use super::{
     Broker, Consumer, Expected, History, Leases, Mode, Note, Publication, Published, Pulse,
-    QueueDepth, Receipt, Record, Rules, Setting, Settlement, Status, Subscription,
+    QueueDepth, Receipt, Record, Room, Rules, Setting, Settlement, Status, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{AuditEntry, CancelRequest, DeadLetter, Event, Journal, Outcome, TaskId};
@@ -315,10 +315,14 @@ impl Store {
         &mut self,
         queues: &[String],
         portions: Option<&mut Portions>,
-        room: usize,
+        room: &Room,
         now: Timestamp,
     ) -> (Vec<Message>, Option<Timestamp>) {
-        let limits = queues.iter().map(|queue| self.places(queue, now, room));
+        let limits = queues.iter().map(|queue| match room.is_full(queue) {
+            true => (0, None),
+            false => self.places(queue, now, room.free),
+        });
+        let room = room.free;
         let (mut places, next): (Vec<usize>, Vec<_>) = limits.unzip();
         let mut taken = Vec::new();
         let wants = |store: &Self, places: &[usize]| -> Vec<bool> {
