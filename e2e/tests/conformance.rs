@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -42,6 +42,7 @@ in_every_mode!(
     a_unique_call_is_one_task_for_its_window,
     a_layer_and_a_hook_see_every_task,
     a_worker_runs_no_more_than_its_concurrency,
+    what_computes_leaves_the_slots_to_others,
     two_workers_share_the_work,
     a_value_that_is_too_large_to_record_is_stored_apart,
     a_result_that_does_not_come_is_a_timeout,
@@ -779,6 +780,50 @@ async fn a_worker_runs_no_more_than_its_concurrency(system: Fixture) {
         handle.result().await.unwrap();
     }
     assert_eq!(MOST[place].load(Ordering::SeqCst), 3);
+}
+
+/// Those that compute now, the most that did, and whether they may end; by
+/// mode.
+static COMPUTING: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+static MOST_COMPUTING: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+static COMPUTED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
+
+#[task]
+fn compute(place: usize) {
+    let now = COMPUTING[place].fetch_add(1, Ordering::SeqCst) + 1;
+    MOST_COMPUTING[place].fetch_max(now, Ordering::SeqCst);
+    while !COMPUTED[place].load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    COMPUTING[place].fetch_sub(1, Ordering::SeqCst);
+}
+
+async fn what_computes_leaves_the_slots_to_others(system: Fixture) {
+    let place = system.mode() as usize;
+    let _worker = system
+        .worker_with(|worker| {
+            let queues = ["deep", "default"];
+            worker.queues(queues).concurrency(4).computing(2)
+        })
+        .await;
+    let client = system.client().await;
+    let calls = (0..20).map(|_| compute::call(place).queue("deep"));
+    let handles: Vec<_> = client.enqueue_many(calls).try_collect().await.unwrap();
+    until("two compute", || {
+        COMPUTING[place].load(Ordering::SeqCst) == 2
+    })
+    .await;
+    // Many more than there are slots.
+    for _ in 0..20 {
+        let call = shout::enqueue(&client, "meanwhile").await.unwrap();
+        assert_eq!(call.result().await.unwrap(), "MEANWHILE");
+    }
+    assert_eq!(COMPUTING[place].load(Ordering::SeqCst), 2);
+    COMPUTED[place].store(true, Ordering::SeqCst);
+    for handle in handles {
+        handle.result().await.unwrap();
+    }
+    assert_eq!(MOST_COMPUTING[place].load(Ordering::SeqCst), 2);
 }
 
 async fn two_workers_share_the_work(system: Fixture) {

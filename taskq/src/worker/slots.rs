@@ -246,3 +246,78 @@ pub(super) fn offer(executor: &Arc<Executor>, slots: &Arc<Slots>, deliveries: Ve
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Receipt;
+    use crate::time::Timestamp;
+    use taskq_syntax::Priority;
+
+    fn delivery(lease: u64, queue: &Arc<str>, priority: Priority) -> Delivery {
+        Delivery {
+            body: bytes::Bytes::new(),
+            queue: Arc::clone(queue),
+            priority,
+            stored_at: Timestamp::from_millis(0),
+            doubtful: false,
+            permit: None,
+            unwanted: false,
+            receipt: Receipt {
+                lease,
+                deliveries: 1,
+                address: "".into(),
+                turn: None,
+            },
+        }
+    }
+
+    fn lease(next: Option<(Delivery, Seat)>) -> Option<(u64, Seat)> {
+        next.map(|(delivery, seat)| (delivery.receipt.lease, seat))
+    }
+
+    #[test]
+    fn what_waits_for_a_seat_takes_no_slot_and_gets_one_by_its_urgency() {
+        let (deep, plain): (Arc<str>, Arc<str>) = ("deep".into(), "plain".into());
+        let slots = Slots::new(4, 1);
+        let computing = (1..=3).map(|lease| delivery(lease, &deep, Priority::Normal));
+        assert_eq!(slots.add(computing.collect()).unwrap(), 3);
+        // Three runners, of which each finds that its delivery computes.
+        for lease in 1..=3 {
+            let (delivery, seat) = slots.next().unwrap();
+            assert_eq!((delivery.receipt.lease, seat), (lease, Seat::Slot));
+            assert!(slots.step_aside(delivery).is_none());
+        }
+        assert_eq!(lease(slots.next()), Some((1, Seat::Computing)));
+        assert_eq!(lease(slots.next()), None);
+        assert_eq!(lease(slots.next()), None);
+        assert_eq!((slots.running(), slots.held()), (1, 3));
+        assert_eq!(
+            slots.waits_for(|it| it.receipt.lease == 2),
+            Some("others that compute")
+        );
+        assert_eq!(slots.waits_for(|it| it.receipt.lease == 1), None);
+        // As much room as if they were not there, but not for more of them.
+        let room = slots.room(4);
+        assert_eq!(room.free, 3);
+        assert!(room.is_full("deep") && !room.is_full("plain"));
+
+        let others = vec![
+            delivery(4, &plain, Priority::High),
+            delivery(5, &plain, Priority::Normal),
+        ];
+        assert_eq!(slots.add(others).unwrap(), 2);
+        assert_eq!(lease(slots.next()), Some((4, Seat::Slot)));
+        // The first has ended, and its runner goes on.
+        slots.leave_seat();
+        assert_eq!(lease(slots.next()), Some((2, Seat::Computing)));
+        assert_eq!(lease(slots.next()), Some((5, Seat::Slot)));
+        assert_eq!(slots.running(), 3);
+
+        let left = slots.close();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].receipt.lease, 3);
+        let late = slots.step_aside(delivery(6, &deep, Priority::Normal));
+        assert!(late.is_some());
+    }
+}
