@@ -282,13 +282,16 @@ mod tests {
         let slots = Slots::new(4, 1);
         let computing = (1..=3).map(|lease| delivery(lease, &deep, Priority::Normal));
         assert_eq!(slots.add(computing.collect()).unwrap(), 3);
-        // Three runners, of which each finds that its delivery computes.
-        for lease in 1..=3 {
+        let steps_aside = |lease| {
             let (delivery, seat) = slots.next().unwrap();
             assert_eq!((delivery.receipt.lease, seat), (lease, Seat::Slot));
             assert!(slots.step_aside(delivery).is_none());
-        }
+        };
+        // Of three runners the first finds a seat, and the others none.
+        steps_aside(1);
         assert_eq!(lease(slots.next()), Some((1, Seat::Computing)));
+        steps_aside(2);
+        steps_aside(3);
         assert_eq!(lease(slots.next()), None);
         assert_eq!(lease(slots.next()), None);
         assert_eq!((slots.running(), slots.held()), (1, 3));
