@@ -138,11 +138,18 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => code,
+        // Who reads has seen enough, such as `head`.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("taskq: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Reads the command line. What the client logs at `info` is news to a

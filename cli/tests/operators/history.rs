@@ -190,6 +190,19 @@ async fn a_line_says_when_what_how_it_ended_where_how_long_and_why() {
     assert!(oldest.stdout.contains("worker_up"), "{oldest:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_seen_enough_closes_the_pipe_and_hears_no_complaint() {
+    let system = System::new().await;
+    let _worker = system.with_a_past().await;
+    let mut command = system.command(&["history", "--json"]);
+    // Nobody reads from it.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let done = command.stdout(writer).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert!(done.stderr.is_empty(), "{done:?}");
+}
+
 /// More than what is read at once: it is the same from both ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_history_is_whole_from_either_end() {
