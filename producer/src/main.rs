@@ -15,7 +15,7 @@ struct Cli {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+pub(crate) async fn main() -> ExitCode {
     let Cli { args } = Cli::parse();
     args.log.init();
     let done = produce(args).await;

@@ -24,7 +24,7 @@ enum Command {
     Healthcheck(HealthArgs),
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Some(Command::Healthcheck(args)) => taskq_worker::healthcheck(&args).map_err(Into::into),
