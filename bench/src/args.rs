@@ -61,8 +61,8 @@ pub struct Args {
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Part {
     /// Started by the comparison itself.
-    #[command(hide = true)]
-    Part(PartOptions),
+    #[command(name = "part", hide = true)]
+    Contend(PartOptions),
     /// Started by the comparison of keys.
     #[command(hide = true)]
     KeysWorker(ServerOptions),

@@ -91,7 +91,7 @@ const DEBUG_BUILD: Option<&str> = if cfg!(debug_assertions) {
 /// gets nowhere, or when stdout is closed.
 pub async fn run(args: Args) -> Result<()> {
     match args.part {
-        Some(args::Part::Part(part)) => contender::run(part, args.load).await,
+        Some(args::Part::Contend(part)) => contender::run(part, args.load).await,
         Some(args::Part::KeysWorker(options)) => keys::work(options, args.load, args.work).await,
         Some(args::Part::CpuWorker(options)) => cpu::work(options, args.load).await,
         Some(args::Part::CpuBare(options)) => cpu::bare(options).await,

@@ -242,14 +242,14 @@ impl Pool {
                 break;
             }
             tokio::select! {
-                Some(exit) = self.exited.recv() => self.ended(exit),
+                Some(exit) = self.exited.recv() => self.ended(&exit),
                 _ = sample.tick() => self.sample(),
                 Some(look) = looks.recv() => self.looked(look),
                 request = requests.next(), if listening => match request {
                     Some(Request::Status(asking)) => asking.answer(&self.status()).await,
                     Some(Request::Wish(wish, bidding)) => {
                         let before = self.target();
-                        match self.grant(wish) {
+                        match self.grant(&wish) {
                             Ok(()) => bidding.done(before, self.target()).await,
                             Err(why) => bidding.refuse(before, why).await,
                         }
@@ -451,7 +451,7 @@ impl Pool {
     }
 
     /// Does what an operator wishes, or says why not.
-    fn grant(&mut self, wish: PoolWish) -> Result<(), String> {
+    fn grant(&mut self, wish: &PoolWish) -> Result<(), String> {
         if self.stopping {
             return Err("it is ending".to_owned());
         }
@@ -463,7 +463,7 @@ impl Pool {
                 "it keeps {min} to {max} workers; start it with another --min or --max for {count}"
             )),
         };
-        match &wish {
+        match wish {
             PoolWish::Scale { count: Some(count) } => self.fixed = Some(within(*count)?),
             PoolWish::Scale { count: None } => {
                 let (now, target) = (self.now(), self.target().target);
@@ -503,7 +503,7 @@ impl Pool {
     }
 
     /// Sees to what a worker leaves behind, and what it died of.
-    fn ended(&mut self, exit: Exit) {
+    fn ended(&mut self, exit: &Exit) {
         let Some(place) = self
             .members
             .iter()
@@ -522,7 +522,7 @@ impl Pool {
             .is_ok_and(std::process::ExitStatus::success);
         let lived = member.started.elapsed();
         if !well {
-            let death = self.death(&member, &exit, lived);
+            let death = self.death(&member, exit, lived);
             tracing::error!(
                 pool = self.name,
                 worker = death.worker,
