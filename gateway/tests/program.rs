@@ -200,6 +200,7 @@ async fn the_guide_shows_what_happens() {
     let system = Fixture::new(Mode::JetStream);
     let (_running, address) = start(&system, &[]);
     let _worker = system.worker().await;
+    taskq_e2e::found(&system.client().await, 1).await;
     let guide = include_str!("../../docs/http.md");
     let mut shown = 0;
     for block in guide.split("```console\n").skip(1) {
