@@ -17,6 +17,8 @@ mod process;
 #[cfg(unix)]
 mod restarts;
 #[cfg(unix)]
+mod setup;
+#[cfg(unix)]
 mod system;
 
 use std::ffi::OsString;
@@ -42,7 +44,7 @@ pub struct Program {
 /// be reached at the start, or the first worker cannot be started.
 #[cfg(unix)]
 pub async fn run(args: Args, ready_made: Program) -> anyhow::Result<()> {
-    keep::run(args, ready_made).await
+    setup::run(args, ready_made).await
 }
 
 /// Pools are for Unix.
