@@ -1,5 +1,32 @@
 //! Who gives a command, for the record.
 
+use crate::Common;
+
+/// How something is done to many.
+#[derive(clap::Args)]
+pub(crate) struct How {
+    /// Only list what would be done
+    #[arg(long, env = "TASKQ_DRY_RUN")]
+    pub(crate) dry_run: bool,
+
+    /// Who does it, for the record [default: you, as user@host]
+    #[arg(long, env = "TASKQ_BY", value_name = "WHO")]
+    by: Option<String>,
+
+    /// Print one JSON object a line, then a summary
+    #[arg(long, env = "TASKQ_JSON")]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl How {
+    pub(crate) fn by(&self) -> String {
+        self.by.clone().unwrap_or_else(name)
+    }
+}
+
 /// `ada@host`, as far as the machine tells.
 pub(crate) fn name() -> String {
     let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());

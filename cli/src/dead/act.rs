@@ -13,8 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::rate::Rate;
 use super::select::{Found, Select};
-use crate::Common;
-use crate::operator;
+use crate::operator::How;
 use crate::output::{self, one_line};
 
 /// How many letters are dealt with at once.
@@ -44,25 +43,6 @@ pub(crate) struct DiscardArgs {
 
     #[command(flatten)]
     how: How,
-}
-
-/// What both take.
-#[derive(clap::Args)]
-struct How {
-    /// Only list what would be done
-    #[arg(long, env = "TASKQ_DRY_RUN")]
-    dry_run: bool,
-
-    /// Who does it, for the record [default: you, as user@host]
-    #[arg(long, env = "TASKQ_BY", value_name = "WHO")]
-    by: Option<String>,
-
-    /// Print one JSON object a line, then a summary
-    #[arg(long, env = "TASKQ_JSON")]
-    json: bool,
-
-    #[command(flatten)]
-    common: Common,
 }
 
 /// What became of a letter.
@@ -224,7 +204,7 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     how.common.log.init();
     let client = how.common.connect().await?;
     let found = select.find(&client).await?;
-    let by = how.operator();
+    let by = how.by();
     how.carry_out("sent again", found, rate, |letter| {
         let (client, by) = (&client, by.as_str());
         async move { Row::of_replay(&letter, admin::replay(client, &letter, by).await) }
@@ -240,7 +220,7 @@ pub(super) async fn discard(args: DiscardArgs) -> anyhow::Result<ExitCode> {
     if !yes && !how.dry_run && !may_discard(found.letters.len(), select.is_all()).await? {
         bail!("nothing is discarded");
     }
-    let by = how.operator();
+    let by = how.by();
     how.carry_out("discarded", found, None, |letter| {
         let (client, by) = (&client, by.as_str());
         async move { Row::of_discard(&letter, admin::discard(client, &letter, by).await) }
@@ -274,10 +254,6 @@ async fn may_discard(count: usize, all: bool) -> anyhow::Result<bool> {
 }
 
 impl How {
-    fn operator(&self) -> String {
-        self.by.clone().unwrap_or_else(operator::name)
-    }
-
     /// Does it to each letter, and tells.
     async fn carry_out<F>(
         &self,

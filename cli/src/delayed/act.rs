@@ -9,9 +9,8 @@ use taskq::admin::{self, DelayedTask};
 use taskq::{Client, ErrorKind, Rescheduled, Timestamp};
 
 use super::select::{Found, Select};
-use crate::Common;
 use crate::moment::Ahead;
-use crate::operator;
+use crate::operator::How;
 use crate::output::{self, one_line};
 
 /// How many tasks are dealt with at once.
@@ -49,25 +48,6 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     how: How,
-}
-
-/// What both take.
-#[derive(clap::Args)]
-struct How {
-    /// Only list what would be done
-    #[arg(long, env = "TASKQ_DRY_RUN")]
-    dry_run: bool,
-
-    /// Who does it, for the record [default: you, as user@host]
-    #[arg(long, env = "TASKQ_BY", value_name = "WHO")]
-    by: Option<String>,
-
-    /// Print one JSON object a line, then a summary
-    #[arg(long, env = "TASKQ_JSON")]
-    json: bool,
-
-    #[command(flatten)]
-    common: Common,
 }
 
 /// What became of a task.
@@ -161,7 +141,7 @@ pub(super) async fn move_to(args: MoveArgs) -> anyhow::Result<ExitCode> {
     let client = how.common.connect().await?;
     let found = select.find(&client).await?;
     let now = client.server_time().await;
-    how.carry_out(&client, found, |task| match (to.to, to.later) {
+    how.move_all(&client, found, |task| match (to.to, to.later) {
         (Some(ahead), _) => Some(ahead.from(now)),
         (None, later) => Some(task.due.plus(later.unwrap_or_default())),
     })
@@ -173,19 +153,19 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     how.common.log.init();
     let client = how.common.connect().await?;
     let found = select.find(&client).await?;
-    how.carry_out(&client, found, |_| None).await
+    how.move_all(&client, found, |_| None).await
 }
 
 impl How {
     /// Moves each task to its new time, now where there is none, and tells.
-    async fn carry_out(
+    async fn move_all(
         &self,
         client: &Client,
         found: Found,
         to: impl Fn(&DelayedTask) -> Option<Timestamp>,
     ) -> anyhow::Result<ExitCode> {
         let complete = found.tell_rest();
-        let by = self.by.clone().unwrap_or_else(operator::name);
+        let by = self.by();
         let mut summary = Summary {
             found: found.tasks.len(),
             dry_run: self.dry_run,
@@ -194,7 +174,7 @@ impl How {
         let rows = found.tasks.into_iter().map(|task| {
             let due = to(&task);
             let by = by.as_str();
-            async move { self.act(client, task, due, by).await }
+            async move { self.move_one(client, task, due, by).await }
         });
         let mut rows = stream::iter(rows).buffered(AT_ONCE).boxed_local();
         while let Some(row) = rows.next().await {
@@ -219,7 +199,7 @@ impl How {
         })
     }
 
-    async fn act(
+    async fn move_one(
         &self,
         client: &Client,
         task: DelayedTask,
