@@ -3,7 +3,9 @@
 //! What is gathered waits as one plan, of the key; each call puts another in
 //! its place, on the condition that it is still the one that was read. So a
 //! call is in exactly one task: a plan that has fired, or was started, is
-//! not there any more, and the call begins another.
+//! not there any more, and the call begins another. A plan that is about to
+//! fire is left alone: the server takes what it fires out of the plan and ends
+//! the plan in two steps, and what came between them would be lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,6 +23,7 @@ use crate::message::{
     BURST_DIGITS, Burst, Event, EventKind, Gather, Gathered, TaskId, TaskMessage, key_of, labels,
 };
 use crate::task::{CallParts, GatherBy, When};
+use crate::time::Timestamp;
 
 /// What is to be added to the burst of each key. The calls of this process
 /// that come together go together: one plan for all of them.
@@ -225,6 +228,19 @@ impl Client {
         }
     }
 
+    /// How long it is until a plan fires, if it is about to, or may be firing
+    /// now. One that is overdue for longer is held up by something, and still
+    /// takes calls.
+    fn fires_in(&self, due: Timestamp, by: &Gather) -> Option<Duration> {
+        if self.mode() != Mode::JetStream {
+            return None;
+        }
+        let now = self.0.broker.now();
+        let wait = due.since(now);
+        let about_to = wait <= by.margin() && now.since(due) <= OVERDUE;
+        about_to.then_some(wait)
+    }
+
     /// Waits a moment, and tells those whose time is over.
     async fn try_later(&self, calls: &mut VecDeque<Waiting>, why: Option<Error>) {
         let hopeless = why.as_ref().is_some_and(|error| !error.is_retryable());
@@ -270,6 +286,12 @@ impl Client {
         taken: &mut VecDeque<Waiting>,
     ) -> Result<Option<TaskId>> {
         let broker = &self.0.broker;
+        if let (Some(plan), Some(next)) = (&plan, calls.front())
+            && let Some(wait) = self.fires_in(plan.due, &next.call.by.gather)
+        {
+            tokio::time::sleep(wait).await;
+            return Ok(None);
+        }
         let revision = plan.as_ref().map_or(0, |plan| plan.revision);
         let mut priority = plan.as_ref().map(|plan| plan.priority);
         let mut waits = match plan {
@@ -360,6 +382,9 @@ impl BurstName {
 fn copy(error: &Error) -> Error {
     Error::new(error.kind(), error.to_string())
 }
+
+/// A plan that is due for so long is not just firing.
+const OVERDUE: Duration = Duration::from_secs(1);
 
 /// What a message may grow by when it is stored.
 const ROOM: usize = 2048;

@@ -23,6 +23,18 @@ pub(crate) enum Gather {
     Batch { max: usize, within: Duration },
 }
 
+impl Gather {
+    /// So long before it is due a burst takes no more calls: longer than one is
+    /// on its way to the server, and a small part of what the burst waits.
+    pub(crate) fn margin(&self) -> Duration {
+        let (Self::Debounce { wait, .. } | Self::Batch { within: wait, .. }) = self;
+        (*wait / 8).min(MARGIN)
+    }
+}
+
+/// The most that a burst takes no more calls before it is due.
+const MARGIN: Duration = Duration::from_millis(50);
+
 /// A burst as it waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Burst {
