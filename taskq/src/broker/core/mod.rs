@@ -264,6 +264,8 @@ impl Broker for Arc<Core> {
                 deliveries: Box::new(Intake {
                     client: self.client.clone(),
                     messages: Some(messages),
+                    unanswered: None,
+                    taken: Vec::new(),
                     leases: Arc::clone(&leases),
                 }),
                 settler: Arc::new(End {
@@ -327,50 +329,67 @@ type Messages = SelectAll<futures::stream::BoxStream<'static, (Arc<str>, async_n
 struct Intake {
     client: Client,
     messages: Option<Messages>,
+    /// What whoever asks for more may stop waiting in the middle of: the
+    /// message that came last, before its sender is answered, and those whose
+    /// senders are.
+    unanswered: Option<(Arc<str>, async_nats::Message)>,
+    taken: Vec<Delivery>,
     leases: Arc<Leases>,
+}
+
+impl Intake {
+    /// Tells the sender of the message that came last that it is taken.
+    async fn answer(&mut self) {
+        if let Some((_, message)) = &self.unanswered
+            && let Some(reply) = &message.reply
+        {
+            // A sender that is gone does not need to know.
+            let _ = self.client.publish(reply.clone(), TAKEN.into()).await;
+        }
+        let Some((queue, message)) = self.unanswered.take() else {
+            return;
+        };
+        let sent_at = message
+            .headers
+            .as_ref()
+            .and_then(|headers| headers.get(ORIGIN_TIME)?.as_str().parse().ok());
+        self.taken.push(Delivery {
+            permit: None,
+            unwanted: false,
+            priority: priority_of(&message.subject),
+            body: message.payload,
+            queue,
+            stored_at: sent_at.unwrap_or_else(Timestamp::now),
+            doubtful: false,
+            receipt: Receipt {
+                lease: self.leases.hold("".into(), Instant::now()),
+                deliveries: 1,
+                address: "".into(),
+                turn: None,
+            },
+        });
+    }
 }
 
 impl Deliveries for Intake {
     /// There is no flow to govern: a message that came is taken.
     fn next(&mut self, _: Room) -> BoxFuture<'_, Option<Vec<Delivery>>> {
         Box::pin(async move {
-            let messages = self.messages.as_mut()?;
-            let mut taken = Vec::new();
-            let mut next = messages.next().await;
-            while let Some((queue, message)) = next {
-                let now = Instant::now();
-                if let Some(reply) = &message.reply {
-                    // A sender that is gone does not need to know.
-                    let _ = self.client.publish(reply.clone(), TAKEN.into()).await;
-                }
-                let sent_at = message
-                    .headers
-                    .as_ref()
-                    .and_then(|headers| headers.get(ORIGIN_TIME)?.as_str().parse().ok());
-                taken.push(Delivery {
-                    permit: None,
-                    unwanted: false,
-                    priority: priority_of(&message.subject),
-                    body: message.payload,
-                    queue,
-                    stored_at: sent_at.unwrap_or_else(Timestamp::now),
-                    doubtful: false,
-                    receipt: Receipt {
-                        lease: self.leases.hold("".into(), now),
-                        deliveries: 1,
-                        address: "".into(),
-                        turn: None,
-                    },
-                });
-                next = messages.next().now_or_never().flatten();
+            if self.unanswered.is_none() && self.taken.is_empty() {
+                self.unanswered = self.messages.as_mut()?.next().await;
             }
-            (!taken.is_empty()).then_some(taken)
+            while self.unanswered.is_some() {
+                self.answer().await;
+                let messages = self.messages.as_mut()?;
+                self.unanswered = messages.next().now_or_never().flatten();
+            }
+            (!self.taken.is_empty()).then(|| std::mem::take(&mut self.taken))
         })
     }
 
     fn close(&mut self) -> BoxFuture<'_, Vec<Delivery>> {
         self.messages = None;
-        ready(Vec::new()).boxed()
+        ready(std::mem::take(&mut self.taken)).boxed()
     }
 }
 
@@ -473,5 +492,70 @@ impl Settler for End {
 
     fn refused(&self) -> u64 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use taskq_nats_server::NatsServer;
+
+    use super::*;
+
+    /// Whoever asks for more may have something else to do at any moment.
+    #[tokio::test]
+    async fn what_came_is_given_by_who_asks_again() {
+        let server = NatsServer::builder().jetstream(false).start().unwrap();
+        // Every answer but the first has to wait for the connection.
+        let client = async_nats::ConnectOptions::new()
+            .client_capacity(1)
+            .connect(server.url())
+            .await
+            .unwrap();
+        let inbox = client.new_inbox();
+        let answers = client.subscribe(format!("{inbox}.*")).await.unwrap();
+        let names: Vec<String> = (0..5).map(|n| format!("{inbox}.{n}")).collect();
+        let came = names.clone().into_iter().map(|reply| async_nats::Message {
+            subject: "tq.x.work.default.normal.echo".into(),
+            reply: Some(reply.into()),
+            payload: Bytes::new(),
+            headers: None,
+            status: None,
+            description: None,
+            length: 0,
+        });
+        let came: Vec<_> = came.map(|message| ("default".into(), message)).collect();
+        let mut messages = SelectAll::new();
+        messages.push(
+            futures::stream::iter(came)
+                .chain(futures::stream::pending())
+                .boxed(),
+        );
+        let mut intake = Intake {
+            client,
+            messages: Some(messages),
+            unanswered: None,
+            taken: Vec::new(),
+            leases: Arc::new(Leases::endless(Duration::from_secs(1))),
+        };
+        let room = || Room {
+            free: 1,
+            full: Vec::new(),
+        };
+        let mut given = 0;
+        let mut dropped = 0;
+        while given < 5 {
+            match intake.next(room()).now_or_never() {
+                Some(deliveries) => given += deliveries.unwrap().len(),
+                None => dropped += 1,
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(dropped > 0, "it had to wait");
+        let told: Vec<String> = answers
+            .take(5)
+            .map(|answer| answer.subject.to_string())
+            .collect()
+            .await;
+        assert_eq!(told, names, "each sender is answered, once");
     }
 }

@@ -513,9 +513,12 @@ impl Deliveries for Pulls {
                         continue;
                     }
                     Ok(()) = self.rebinds.changed() => {
+                        // Whoever waits may stop in the middle.
+                        self.rebinds.mark_changed();
                         if let Err(error) = self.rebind().await {
                             tracing::warn!("cannot subscribe anew: {error}");
                         }
+                        self.rebinds.mark_unchanged();
                         continue;
                     }
                     Ok(()) = self.changes.changed() => continue,
