@@ -21,8 +21,13 @@ use crate::broker::denial::Denial;
 use crate::broker::names::Act;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long an ack may take before the publication counts as unanswered.
+/// How long an ack may take before the publication counts as unanswered: from
+/// its sending, and from each ack of one sent before it, as who is slow with
+/// many comes to the last of them late.
 pub(super) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long it may take in any case.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A publication's answer: Ok when it is stored.
 pub(in crate::broker) type Answer = std::result::Result<(), Refusal>;
@@ -138,13 +143,22 @@ struct Shared {
     /// Reply subjects are this and a number.
     replies: String,
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, Waiting>>,
+    waiting: Mutex<AllWaiting>,
     /// Takes the acks. Its subscription would keep the connection open.
     taking: OnceLock<AbortOnDrop>,
 }
 
+/// What waits for its ack, by the number in its reply subject.
+#[derive(Default)]
+struct AllWaiting {
+    of: HashMap<u64, Waiting>,
+    /// The one sent first of those answered since the last look.
+    first_answered: Option<u64>,
+}
+
 struct Waiting {
     subject: Subject,
+    sent: Instant,
     until: Instant,
     on_answer: OnAnswer,
 }
@@ -197,11 +211,13 @@ impl Pipe {
         let subject = subject.into();
         let key = self.0.next.fetch_add(1, Ordering::Relaxed);
         let reply = format!("{}.{key}", self.0.replies);
-        self.0.waiting().insert(
+        let now = Instant::now();
+        self.0.waiting().of.insert(
             key,
             Waiting {
                 subject: subject.clone(),
-                until: Instant::now() + ACK_TIMEOUT,
+                sent: now,
+                until: now + ACK_TIMEOUT,
                 on_answer: Box::new(on_answer),
             },
         );
@@ -248,13 +264,32 @@ impl Pipe {
     }
 }
 
+impl AllWaiting {
+    fn take(&mut self, key: u64) -> Option<Waiting> {
+        let waiting = self.of.remove(&key)?;
+        self.first_answered = Some(self.first_answered.map_or(key, |first| first.min(key)));
+        Some(waiting)
+    }
+
+    /// Gives more time to those behind what was answered since the last look.
+    /// One that is lost gets none for long: soon there is nothing before it.
+    fn look(&mut self, now: Instant) {
+        let Some(first) = self.first_answered.take() else {
+            return;
+        };
+        for (_, waiting) in self.of.iter_mut().filter(|(key, _)| **key > first) {
+            waiting.until = (now + ACK_TIMEOUT).min(waiting.sent + LONGEST_WAIT);
+        }
+    }
+}
+
 impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
+    fn waiting(&self) -> MutexGuard<'_, AllWaiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, key: u64, answer: Answer) {
-        let waiting = self.waiting().remove(&key);
+        let waiting = self.waiting().take(key);
         if let Some(waiting) = waiting {
             (waiting.on_answer)(key, answer);
         }
@@ -263,6 +298,7 @@ impl Shared {
     fn end_where(&self, refusal: &Refusal, ended: impl Fn(&Waiting) -> bool) -> usize {
         let over: Vec<(u64, Waiting)> = self
             .waiting()
+            .of
             .extract_if(|_, waiting| ended(waiting))
             .collect();
         let count = over.len();
@@ -334,6 +370,7 @@ async fn take_acks(shared: std::sync::Weak<Shared>, mut acks: async_nats::Subscr
             _ = tick.tick() => {
                 let Some(shared) = shared.upgrade() else { return };
                 let now = Instant::now();
+                shared.waiting().look(now);
                 shared.end_where(&Refusal::Unanswered, |waiting| waiting.until <= now);
             }
         }
@@ -384,7 +421,48 @@ impl std::fmt::Debug for Pipe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pipe")
             .field("replies", &self.0.replies)
-            .field("waiting", &self.0.waiting().len())
+            .field("waiting", &self.0.waiting().of.len())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_behind_many_has_time_for_as_long_as_they_are_answered() {
+        let sent = Instant::now();
+        let mut all = AllWaiting::default();
+        for key in 0..100 {
+            all.of.insert(
+                key,
+                Waiting {
+                    subject: "work".into(),
+                    sent,
+                    until: sent + ACK_TIMEOUT,
+                    on_answer: Box::new(|_, _| {}),
+                },
+            );
+        }
+        let left = |all: &AllWaiting, key| all.of[&key].until - sent;
+        // A slow server: ten a second. The third is lost.
+        for second in 1..=8 {
+            for key in (second - 1) * 10..second * 10 {
+                if key != 2 {
+                    assert!(all.take(key).is_some());
+                }
+            }
+            all.look(sent + Duration::from_secs(second));
+        }
+        assert_eq!(left(&all, 99), Duration::from_secs(8) + ACK_TIMEOUT);
+        assert_eq!(left(&all, 2), Duration::from_secs(1) + ACK_TIMEOUT);
+        // Nothing more is answered.
+        all.look(sent + Duration::from_secs(9));
+        assert_eq!(left(&all, 99), Duration::from_secs(8) + ACK_TIMEOUT);
+        // Or something now and then, for ever.
+        assert!(all.take(80).is_some());
+        all.look(sent + Duration::from_secs(29));
+        assert_eq!(left(&all, 99), LONGEST_WAIT);
     }
 }
