@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use taskq_e2e::{Ended, PATIENCE, ROLES, Roles, Running, found, program, run};
+use taskq_e2e::{Ended, PATIENCE, Program, ROLES, Roles, Running, found, program, run};
 use taskq_nats_server::NatsServer;
 // The workers run in this process.
 use tasks as _;
@@ -120,6 +120,43 @@ async fn each_role_does_what_it_is_for_with_the_real_command() {
         .lines()
         .filter(|line| line.starts_with("taskq:"));
     assert_eq!(one_line.count(), 1, "{sent:?}");
+}
+
+#[test]
+fn a_pool_needs_no_right_that_a_worker_has_not() {
+    let roles = Roles::start();
+    let made = taskq(&roles, "operator", &["init"]);
+    assert_eq!(made.code(), 0, "{made:?}");
+    let pool = |name| {
+        let mut command = program(env!("CARGO_BIN_EXE_taskq"));
+        let command = roles.set("worker", &mut command);
+        command.args(["pool", "run", "--name", name, "--min", "1", "--max", "2"]);
+        Program::start(command)
+    };
+    let first = pool("p");
+    let _ = first.stderr_line("workers of queues");
+    let call = ["enqueue", "to_uppercase", "--args", "[\"x\"]", "--wait"];
+    let sent = taskq(&roles, "producer", &call);
+    assert!(sent.stdout.ends_with("\"X\"\n"), "{sent:?}");
+
+    let second = pool("p").end();
+    assert_eq!(second.code(), 1, "{second:?}");
+    assert!(second.stderr.contains("runs already"), "{second:?}");
+    let seen = taskq(&roles, "viewer", &["pool", "status", "--json"]).json();
+    assert_eq!(seen[0]["pool"], "p", "{seen:?}");
+    let refused = taskq(&roles, "viewer", &["pool", "scale", "2"]);
+    assert!(
+        refused.stderr.contains("the operator's right"),
+        "{refused:?}"
+    );
+    let scaled = taskq(&roles, "operator", &["pool", "scale", "2"]);
+    assert_eq!(scaled.code(), 0, "{scaled:?}");
+    let _ = first.stderr_line("-2] ");
+
+    first.signal("TERM");
+    let ended = first.end();
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(!ended.stderr.contains("may not"), "{ended:?}");
 }
 
 #[test]

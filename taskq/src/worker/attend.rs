@@ -8,7 +8,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
 use super::execute::Executor;
+use super::slots::{Seat, Slots};
 use crate::broker::{Notice, Pulse};
+use crate::message::{CancelRequest, TaskMessage};
 use crate::telemetry::Process;
 
 /// An attempt's start is told when it has run for so long, and looked at so
@@ -33,6 +35,7 @@ impl Drop for Attending {
 
 pub(super) fn attend(
     executor: Arc<Executor>,
+    slots: Arc<Slots>,
     mut notices: UnboundedReceiver<Notice>,
     mut lost: UnboundedReceiver<Vec<u64>>,
     pulse: Arc<Pulse>,
@@ -51,7 +54,10 @@ pub(super) fn attend(
         loop {
             tokio::select! {
                 Some(notice) = notices.recv() => match notice {
-                    Notice::Cancel(wish) => executor.hear(&wish),
+                    Notice::Cancel(wish) => {
+                        executor.hear(&wish);
+                        end_waiting(&executor, &slots, &wish);
+                    }
                     Notice::Missed => {
                         let executor = Arc::clone(&executor);
                         tokio::spawn(async move { executor.look_for_wishes().await });
@@ -73,6 +79,21 @@ pub(super) fn attend(
             }
         }
     }))
+}
+
+/// Ends what somebody does not want, where it waits here for a slot or a seat:
+/// it may be long before there is one.
+fn end_waiting(executor: &Arc<Executor>, slots: &Slots, wish: &CancelRequest) {
+    let unwanted = slots.take(|delivery| {
+        TaskMessage::decode(&delivery.body).is_ok_and(|message| {
+            message.id == wish.id && executor.wishes.of(&message.id, &message.labels).is_some()
+        })
+    });
+    if let Some(delivery) = unwanted {
+        let executor = Arc::clone(executor);
+        // It does not run, and so needs neither.
+        tokio::spawn(async move { executor.execute(delivery, Seat::Computing).await });
+    }
 }
 
 /// Whether the worker gets on.

@@ -239,7 +239,13 @@ impl Worker {
         let crew = Crew {
             executor: Arc::clone(&executor),
             slots: Arc::clone(&slots),
-            _attending: attend::attend(Arc::clone(&executor), notices, lost, Arc::clone(&pulse)),
+            _attending: attend::attend(
+                Arc::clone(&executor),
+                Arc::clone(&slots),
+                notices,
+                lost,
+                Arc::clone(&pulse),
+            ),
             _answering: holder::answer(&executor, &slots).await,
             _starting: early::start(Arc::clone(&executor), Arc::clone(&slots)),
         };

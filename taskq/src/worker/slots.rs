@@ -137,6 +137,17 @@ impl Slots {
         aside.then_some("others that compute")
     }
 
+    /// Takes out a delivery that waits here, whose message this finds.
+    pub(super) fn take(&self, is_it: impl Fn(&Delivery) -> bool) -> Option<Delivery> {
+        let mut state = self.state();
+        let state = &mut *state;
+        let mut lanes = state.ready.iter_mut().chain(&mut state.aside);
+        lanes.find_map(|lane| {
+            let place = lane.iter().position(&is_it)?;
+            lane.remove(place)
+        })
+    }
+
     /// How many deliveries are held: running and waiting.
     pub(super) fn held(&self) -> usize {
         let state = self.state();
@@ -317,6 +328,14 @@ mod tests {
         assert_eq!(lease(slots.next()), Some((5, Seat::Slot)));
         assert_eq!(slots.running(), 3);
 
+        let third = |delivery: &Delivery| delivery.receipt.lease == 3;
+        assert!(slots.take(third).is_some());
+        assert!(slots.take(third).is_none());
+        assert!(
+            slots
+                .step_aside(delivery(3, &deep, Priority::Normal))
+                .is_none()
+        );
         let left = slots.close();
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].receipt.lease, 3);
