@@ -150,6 +150,15 @@ fn show(pool: &Pool) -> anyhow::Result<()> {
             pool.waiting, pool.busy, pool.slots, pool.restarts
         ),
     ];
+    if let Some(change) = &pool.changed {
+        lines.push(format!(
+            "  {} -> {} workers at {}: {}",
+            change.before.target,
+            change.after.target,
+            change.at,
+            one_line(&change.why)
+        ));
+    }
     if let Some(trouble) = &pool.trouble {
         lines.push(format!("  it does not get on: {}", one_line(trouble)));
     }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
+use taskq::admin::pools::{self, Pool};
 use taskq::admin::{self, Finding, WorkerDetail, WorkerInfo};
 use taskq::{Client, QueueDepth, QueueSettings, TaskSettings, Timestamp};
 
@@ -92,6 +93,7 @@ struct Inner {
     looks: tokio::sync::watch::Sender<u64>,
     workers: Kept<Vec<WorkerInfo>>,
     details: Kept<Vec<WorkerDetail>>,
+    pools: Kept<Vec<Pool>>,
     doctor: Kept<Vec<Finding>>,
     trends: Mutex<HashMap<TrendQuery, (Instant, Arc<Trend>)>>,
 }
@@ -108,6 +110,7 @@ impl Pulse {
             looks: tokio::sync::watch::Sender::new(0),
             workers: Kept::default(),
             details: Kept::default(),
+            pools: Kept::default(),
             doctor: Kept::default(),
             trends: Mutex::default(),
         });
@@ -170,6 +173,7 @@ impl Pulse {
         self.0.doctor.forget();
         self.0.workers.forget();
         self.0.details.forget();
+        self.0.pools.forget();
         self.0.wake.notify_one();
     }
 
@@ -185,6 +189,13 @@ impl Pulse {
         let client = self.0.client.clone();
         let ask = async move { admin::worker_details(&client).await };
         self.0.details.get(WORKERS_FRESH, ask).await
+    }
+
+    /// The living pools of workers.
+    pub(crate) async fn pools(&self) -> Option<Known<Vec<Pool>>> {
+        let client = self.0.client.clone();
+        let ask = async move { pools::list(&client).await };
+        self.0.pools.get(WORKERS_FRESH, ask).await
     }
 
     /// How tasks went over a time, counted once for all who look: for longer

@@ -37,6 +37,21 @@ pub(crate) struct Load {
     pub(crate) starting: usize,
 }
 
+impl Load {
+    /// Why there are more workers from now on, or fewer, in words.
+    pub(crate) fn why(&self, more: bool) -> String {
+        let slots = format!("{} of {} slots were taken", self.busy, self.slots);
+        match more {
+            true => format!(
+                "{} waited, the first for {}, and {slots}",
+                self.waiting,
+                rough(self.oldest)
+            ),
+            false => format!("fewer have been enough for a while: {slots}"),
+        }
+    }
+}
+
 /// Of so many taken slots one more is to be free.
 const HEADROOM: u64 = 4;
 
@@ -102,6 +117,16 @@ fn recommend(wanted: usize, load: &Load, rules: &Rules) -> usize {
     recommended.clamp(rules.min, rules.max)
 }
 
+/// A length of time, without what nobody asks for.
+pub(crate) fn rough(time: Duration) -> String {
+    let millis = time.as_millis().min(u128::from(u64::MAX));
+    let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+    taskq::format_duration(match millis {
+        ..10_000 => Duration::from_millis(millis),
+        millis => Duration::from_secs(millis / 1000),
+    })
+}
+
 fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
@@ -134,6 +159,18 @@ mod tests {
             slots: 10 * count(workers),
             starting: 0,
         }
+    }
+
+    #[test]
+    fn a_change_is_told_with_what_was_seen() {
+        assert_eq!(
+            backlog(70, 1).why(true),
+            "70 waited, the first for 5s, and 10 of 10 slots were taken"
+        );
+        assert_eq!(
+            backlog(0, 2).why(false),
+            "fewer have been enough for a while: 20 of 20 slots were taken"
+        );
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use taskq::admin::pools::{self, PoolMode, PoolTarget, PoolWish, PoolWorker, Waiting};
+use taskq::admin::pools::{self, PoolChange, PoolMode, PoolTarget, PoolWish, PoolWorker, Waiting};
 use taskq::admin::{WorkerDeath, pools::Pool as Status};
 use taskq::cli::stop_signal;
 use taskq::pool::{Request, Requests, record_death};
 use taskq::{Client, Timestamp};
 use tokio::sync::mpsc;
 
-use crate::decide::{Load, Rules, Scaler};
+use crate::decide::{Load, Rules, Scaler, rough};
 use crate::guard::Guard;
 use crate::process::{Exit, Member, Recipe, program_name};
 use crate::restarts::{LOOP, Restarts, STEADY};
@@ -52,6 +52,8 @@ pub(crate) struct Pool {
     scaler: Scaler,
     /// The number that an operator set.
     fixed: Option<usize>,
+    /// The last change of the number.
+    changed: Option<PoolChange>,
     pace: Restarts,
     /// When the last worker died.
     last_death: Option<Instant>,
@@ -96,6 +98,7 @@ impl Pool {
             vacant: 0,
             scaler: Scaler::new(Duration::ZERO, rules.min),
             fixed: None,
+            changed: None,
             pace: Restarts::default(),
             last_death: None,
             deaths: VecDeque::new(),
@@ -137,7 +140,10 @@ impl Pool {
                     Some(Request::Wish(wish, bidding)) => {
                         let before = self.target();
                         match self.grant(&wish) {
-                            Ok(()) => bidding.done(before, self.target()).await,
+                            Ok(()) => {
+                                self.note_change(before, "an operator said so".to_owned());
+                                bidding.done(before, self.target()).await;
+                            }
                             Err(why) => bidding.refuse(before, why).await,
                         }
                     }
@@ -323,9 +329,12 @@ impl Pool {
         if self.fixed.is_some() || self.stopping {
             return;
         }
-        let (before, now) = (self.scaler.wanted(), self.now());
+        let (target, now) = (self.target(), self.now());
+        let before = target.target;
         let after = self.scaler.decide(now, &self.load, &self.rules);
         if after != before {
+            let why = self.load.why(after > before);
+            self.note_change(target, why);
             tracing::info!(
                 pool = self.name,
                 waiting = self.load.waiting,
@@ -334,6 +343,20 @@ impl Pool {
                 slots = self.load.slots,
                 "{before} -> {after} workers"
             );
+        }
+    }
+
+    /// Keeps what has changed since `before`, and why.
+    fn note_change(&mut self, before: PoolTarget, why: String) {
+        let after = self.target();
+        if after != before {
+            let at = Timestamp::now();
+            self.changed = Some(PoolChange {
+                at,
+                before,
+                after,
+                why,
+            });
         }
     }
 
@@ -531,6 +554,7 @@ impl Pool {
             restarts: self.restarts,
             stopping: self.stopping,
             trouble: self.trouble(),
+            changed: self.changed.clone(),
             workers: self.members.iter().map(told).collect(),
             deaths: self.deaths.iter().cloned().collect(),
         }
@@ -546,14 +570,4 @@ fn told(member: &Member) -> PoolWorker {
         running: member.busy() as u64,
         peak_memory_bytes: member.peak_memory,
     }
-}
-
-/// A length of time, without what nobody asks for.
-fn rough(time: Duration) -> String {
-    let millis = time.as_millis().min(u128::from(u64::MAX));
-    let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-    taskq::format_duration(match millis {
-        ..10_000 => Duration::from_millis(millis),
-        millis => Duration::from_secs(millis / 1000),
-    })
 }

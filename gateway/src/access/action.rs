@@ -162,8 +162,13 @@ pub const ACTIONS: &[Action] = &[
             ("POST", "/v1/workers/{worker}:stop"),
             ("POST", "/v1/workers"),
             ("DELETE", "/v1/workers/{worker}"),
-            ("POST", "/v1/pools/{pool}:scale"),
         ],
+    },
+    Action {
+        name: "pool.scale",
+        role: Role::Operator,
+        what: "have a pool keep another number of workers, within its limits",
+        requests: &[("POST", "/v1/pools/{pool}:scale")],
     },
     Action {
         name: "dead-letter.replay",

@@ -16,7 +16,7 @@ use super::address::{self, part};
 use super::form::{Fields, find, moment};
 use super::frame::{SAID, View};
 use super::show::{count, counted};
-use super::{bulk, failures, queues, run};
+use super::{bulk, failures, pools, queues, run};
 use crate::http::{Answer, Caller, Problem, Shared, dead_letter};
 
 /// `POST /do`.
@@ -276,6 +276,10 @@ async fn perform(
             let done = admin::steer(client, name, wish, &by, because).await?;
             format!("Worker {name} was {}, and is {}.", done.before, done.after).into()
         }
+        "pool.scale" => pools::scale(shared, name, fields, &by, because)
+            .await?
+            .into(),
+        "pool.auto" => pools::automatic(shared, name, &by).await?.into(),
         "operation.cancel" => {
             admin::operations::cancel(client, name, &by).await?;
             "The operation is stopped; what was done stays done."

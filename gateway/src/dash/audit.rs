@@ -178,6 +178,12 @@ fn object(view: &View, entry: &AuditEntry) -> Markup {
     if let Some(operation) = text("operation") {
         return link("operations", operation, "many tasks");
     }
+    if let Some(pool) = text("pool") {
+        return html! {
+            a href=(view.to("workers")) { (pool) }
+            @if let Some(worker) = &entry.worker { div.sub { (link("workers", worker, worker)) } }
+        };
+    }
     if let Some(id) = &entry.id {
         let id = id.as_str();
         return html! {
@@ -201,6 +207,7 @@ fn changes(detail: &Map<String, Value>) -> Markup {
         "by",
         "schedule",
         "operation",
+        "pool",
         "verb",
         "before",
         "after",

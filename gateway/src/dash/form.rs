@@ -85,10 +85,12 @@ const VERBS: &[Verb] = &[
     ),
     verb(
         "worker.stop",
-        Role::Operator,
+        Role::Admin,
         Icon::Ban,
         "Worker {} will hand back what it runs, and end.",
     ),
+    verb("pool.scale", Role::Operator, Icon::Workers, ""),
+    verb("pool.auto", Role::Operator, Icon::Gauge, ""),
     verb("operation.cancel", Role::Operator, Icon::Ban, ""),
     verb("letter.replay", Role::Operator, Icon::Retry, ""),
     verb(

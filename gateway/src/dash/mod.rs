@@ -22,6 +22,7 @@ mod login;
 mod oops;
 mod operations;
 mod overview;
+mod pools;
 mod pulse;
 mod query;
 mod queues;

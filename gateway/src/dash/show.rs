@@ -43,6 +43,16 @@ pub(super) fn short(number: f64) -> String {
     format!("{text}{mark}")
 }
 
+/// An amount of memory: `18 MiB`, `1.5 GiB`.
+pub(super) fn memory(bytes: u64) -> String {
+    let mib = bytes as f64 / 1_048_576.0;
+    if mib < 1024.0 {
+        format!("{mib:.0} MiB")
+    } else {
+        format!("{:.1} GiB", mib / 1024.0)
+    }
+}
+
 /// A length of time in few signs: `21 µs`, `4.2 ms`, `1.5 s`, `3 min 20 s`.
 pub(super) fn length(seconds: f64) -> String {
     let scaled = |number: f64, unit: &str| {
@@ -132,9 +142,9 @@ pub(super) fn look(word: &str) -> (&'static str, Icon) {
         "cancelled" | "cancel_requested" | "discarded" | "queue_purged" | "schedule_removed"
         | "worker_down" => ("idle", Icon::Ban),
         "expired" | "fires_missed" => ("warn", Icon::Clock),
-        "paused" | "quiet" | "draining" | "queue_paused" | "task_paused" | "schedule_paused" => {
-            ("warn", Icon::Pause)
-        }
+        "paused" | "quiet" | "draining" | "stopping" | "queue_paused" | "task_paused"
+        | "schedule_paused" => ("warn", Icon::Pause),
+        "automatic" => ("idle", Icon::Gauge),
         "warning" | "unknown_task" => ("warn", Icon::Alert),
         "scheduled" | "rescheduled" | "schedule_set" => ("idle", Icon::Clock),
         _ => ("idle", Icon::Dots),

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use taskq::ErrorKind;
+use taskq::admin::pools::Pool;
 use taskq::admin::{self, WorkerDetail, WorkerInfo};
 
 use super::address;
@@ -14,7 +15,8 @@ use super::chart::share;
 use super::form::button;
 use super::frame::View;
 use super::icon::Icon;
-use super::show::{count, counted, length, moment, state};
+use super::pools;
+use super::show::{count, counted, length, memory, moment, state};
 use super::tasks::table;
 use crate::http::{Answer, Name, Params, Problem, Role, Shared};
 use crate::index::TaskQuery;
@@ -28,9 +30,12 @@ pub(super) async fn list(
     params: Params,
 ) -> Answer<Response> {
     params.end()?;
-    let (infos, details) = tokio::join!(shared.pulse.workers(), shared.pulse.details());
+    let pulse = &shared.pulse;
+    let (infos, details, pools) = tokio::join!(pulse.workers(), pulse.details(), pulse.pools());
     let infos = infos.map(|known| known.what);
     let details = details.map(|known| known.what);
+    let pools = pools.map(|known| known.what);
+    let pools = pools.as_deref().map(Vec::as_slice);
     let details = details.as_deref().map_or(&[][..], Vec::as_slice);
     // One of an older version tells less.
     let older = infos.iter().flat_map(|infos| infos.iter());
@@ -50,7 +55,7 @@ pub(super) async fn list(
                         th.num.less { "Processors" } th.num.less { "Memory" } th.num.less { "Up" } th.roomy { "Queues" } th { span.unseen { "What to do" } }
                     } }
                     tbody {
-                        @for one in details { (row(&view, one)) }
+                        @for one in details { (row(&view, one, pools.unwrap_or_default())) }
                         @for one in &older { tr data-key=(one.worker) {
                             td { a href=(view.to(&address::of("workers", &one.worker))) { (one.worker) } }
                             td { (state("running")) div.sub { "of an older version" } }
@@ -61,15 +66,18 @@ pub(super) async fn list(
                 } }
             }
         }
+        (pools::part(&view, pools))
     };
     Ok(view.page("Workers", &body))
 }
 
-fn row(view: &View, one: &WorkerDetail) -> Markup {
+fn row(view: &View, one: &WorkerDetail, pools: &[Pool]) -> Markup {
+    let pool = pools.iter().find(|pool| pool.has(&one.worker));
     html! {
         tr data-key=(one.worker) {
             td { a href=(view.to(&address::of("workers", &one.worker))) { (one.worker) }
-                @if let Some(host) = &one.host { div.sub { (host) } } }
+                @if let Some(host) = &one.host { div.sub { (host) } }
+                @if let Some(pool) = pool { div.sub { "of pool " (pool.pool) } } }
             td { (state(&one.state)) @if let Some(trouble) = trouble(one) { div.sub.tone-bad { (trouble) } } }
             td.num data-label="Slots" { (one.running) " of " (one.concurrency) }
             td.less { (share(one.running as f64, one.concurrency as f64, "f-run")) }
@@ -94,22 +102,13 @@ fn trouble(one: &WorkerDetail) -> Option<String> {
     one.trouble.clone().or(silence)
 }
 
-fn memory(bytes: u64) -> String {
-    let mib = bytes as f64 / 1_048_576.0;
-    if mib < 1024.0 {
-        format!("{mib:.0} MiB")
-    } else {
-        format!("{:.1} GiB", mib / 1024.0)
-    }
-}
-
 fn actions(view: &View, one: &WorkerDetail, all: bool) -> Markup {
     let name = &one.worker;
     html! {
         @if one.state == "quiet" { (button(view, Role::Operator, "worker.resume", name, "Resume")) }
         @if one.state == "running" { (button(view, Role::Operator, "worker.quiet", name, "Quiet")) }
         @if one.state != "draining" { (button(view, Role::Operator, "worker.drain", name, "Drain")) }
-        @if all { (button(view, Role::Operator, "worker.stop", name, "Stop")) }
+        @if all { (button(view, Role::Admin, "worker.stop", name, "Stop")) }
     }
 }
 

@@ -14,5 +14,8 @@ mod browser;
 mod live;
 mod operate;
 mod pages;
+#[path = "../pool/mod.rs"]
+mod pool;
+mod pools;
 mod system;
 mod tasks;

@@ -20,6 +20,9 @@ mod idempotency;
 mod index;
 mod limits;
 mod metrics;
+#[path = "../pool/mod.rs"]
+mod pool;
+mod pools;
 mod prefix;
 mod problems;
 mod queues;

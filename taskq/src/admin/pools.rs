@@ -71,6 +71,10 @@ pub struct Pool {
     /// Why it does not get on, if it does not: its workers do not stay up, or
     /// NATS does not tell what waits.
     pub trouble: Option<String>,
+    /// The last change of how many workers it keeps; none if there was none since
+    /// its start.
+    #[serde(default)]
+    pub changed: Option<PoolChange>,
     /// The processes, the oldest first; those too that drain.
     pub workers: Vec<PoolWorker>,
     /// The last deaths, the latest first, at most ten.
@@ -131,6 +135,20 @@ pub struct PoolTarget {
     pub mode: PoolMode,
     /// How many.
     pub target: usize,
+}
+
+/// A change of how many workers a pool keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolChange {
+    /// When.
+    pub at: Timestamp,
+    /// What it kept before.
+    pub before: PoolTarget,
+    /// What it keeps since.
+    pub after: PoolTarget,
+    /// Why, in words: what waited, or that an operator said so. Who that was is in
+    /// the audit log.
+    pub why: String,
 }
 
 /// What an operator wishes of a pool.

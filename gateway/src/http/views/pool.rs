@@ -48,10 +48,27 @@ pub(crate) struct PoolView {
     pub(crate) stopping: bool,
     /// Why it does not get on, if it does not.
     pub(crate) trouble: Option<String>,
+    /// The last change of how many workers it keeps; null if there was none since
+    /// its start.
+    pub(crate) changed: Option<ChangeView>,
     /// Its processes, the oldest first.
     pub(crate) workers: Vec<PoolWorkerView>,
     /// The last deaths, the latest first, at most ten.
     pub(crate) deaths: Vec<DeathView>,
+}
+
+/// A change of how many workers a pool keeps.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChangeView {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) at: Timestamp,
+    /// What it kept before.
+    pub(crate) before: TargetView,
+    /// What it keeps since.
+    pub(crate) after: TargetView,
+    /// Why, in words.
+    pub(crate) why: String,
 }
 
 /// A worker process of a pool.
@@ -188,6 +205,12 @@ impl From<Pool> for PoolView {
             restarts: pool.restarts,
             stopping: pool.stopping,
             trouble: pool.trouble,
+            changed: pool.changed.map(|change| ChangeView {
+                at: change.at,
+                before: change.before.into(),
+                after: change.after.into(),
+                why: change.why,
+            }),
             workers: workers.collect(),
             deaths: pool.deaths.into_iter().map(Into::into).collect(),
         }
