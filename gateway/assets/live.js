@@ -26,6 +26,8 @@ const show = (now) => {
 };
 
 export const again = async () => {
+  // A page that stays as it is.
+  if (!main) return;
   clearTimeout(waiting);
   waiting = undefined;
   due = false;

@@ -48,8 +48,11 @@ pub const ACTIONS: &[Action] = &[
     Action {
         name: "task.reveal",
         role: Role::Operator,
-        what: "see what is sensitive: `reveal=true`, and the page's button",
-        requests: &[],
+        what: "see what is sensitive of a task",
+        requests: &[
+            ("POST", "/v1/tasks/{id}:reveal"),
+            ("POST", "/tasks/{id}/reveal"),
+        ],
     },
     Action {
         name: "task.send",

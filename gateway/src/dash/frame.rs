@@ -92,6 +92,14 @@ impl View {
         &self.here
     }
 
+    /// The same for a page that was asked for by another address than its own.
+    pub(super) fn at(self, address: &str) -> Self {
+        Self {
+            here: format!("/{address}"),
+            ..self
+        }
+    }
+
     /// Where the gateway is, as who looks has it: scheme and host.
     pub(super) fn origin(&self) -> &str {
         &self.origin

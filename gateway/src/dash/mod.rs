@@ -53,6 +53,7 @@ pub(crate) fn pages(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/find", get(tasks::find))
         .route("/tasks", get(tasks::page))
         .route("/tasks/{id}", get(task::page))
+        .route("/tasks/{id}/reveal", post(task::reveal))
         .route("/operations", get(operations::list))
         .route("/operations/{id}", get(operations::one))
         .route("/queues", get(queues::list))

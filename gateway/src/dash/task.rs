@@ -5,12 +5,9 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use futures::{StreamExt as _, TryStreamExt as _};
 use maud::{Markup, html};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use taskq::admin::{self, DelayedFilter, QueueFilter};
-use taskq::{Arguments, Event, EventKind, Hidden, Outcome, Timestamp};
+use taskq::{Event, EventKind, Hidden, Outcome, Timestamp};
 
 use super::address;
 use super::form::{button, form};
@@ -19,8 +16,8 @@ use super::icon::Icon;
 use super::show::{full, json, length, look, moment, state};
 use super::told::{error, told};
 use crate::http::{
-    Answer, Caller, Found, Name, Params, Reveal, Role, Shared, dead_letter, find_task,
-    find_task_as, past_of,
+    Answer, Called, Caller, Found, Name, Params, Role, Shared, Whole, past_of, reveal_task,
+    whole_task,
 };
 use crate::index::TaskSummary;
 
@@ -50,97 +47,99 @@ struct Known {
     sensitive: Hidden,
     /// What of that is not shown: nothing where it is revealed.
     hidden: Hidden,
-    /// The trace that it is a part of.
+    /// Whether it is revealed.
+    revealed: bool,
+    /// The trace that it is a part of, as its end tells.
     trace: Option<String>,
-    /// What it was called with, if its end tells that.
-    called: Option<Call>,
 }
 
+/// `GET /tasks/{id}`.
 pub(super) async fn page(
+    State(shared): State<Arc<Shared>>,
+    view: View,
+    Name(id): Name,
+    params: Params,
+) -> Answer<Response> {
+    params.end()?;
+    let whole = whole_task(&shared, &id).await?;
+    let known = Known::of(&id, &whole, false);
+    let (title, body) = body(&shared, &view, &known, &whole).await;
+    Ok(view.page_of("Tasks", &title, &body))
+}
+
+/// `POST /tasks/{id}/reveal`: the same page with what is sensitive, for once. It
+/// is recorded that somebody looked, so the page does not look again by itself.
+pub(super) async fn reveal(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     view: View,
     Name(id): Name,
-    mut params: Params,
+    params: Params,
 ) -> Answer<Response> {
-    let reveal = Reveal::read(&mut params, &caller)?;
     params.end()?;
-    let found = find_task_as(&shared, &id, None, reveal).await?;
-    // Who sees how it ended is told already.
-    let told = matches!(&found, Found::Ended(_));
-    let ended = matches!(&found, Found::Ended(_) | Found::Expired(_));
-    let known = match found {
-        Found::Ended(outcome) => Known::ended(*outcome),
-        Found::Expired(summary) => Known::summed(*summary),
-        Found::Live(status) => {
-            let summary = shared.index.task(id.clone()).await?;
-            let mut known = summary.map_or_else(|| Known::nothing(&id), Known::summed);
-            known.state = status.to_string();
-            known
-        }
-    };
-    let explained = match ended {
-        true => None,
-        false => admin::explain(&shared.client, id.as_str()).await.ok(),
-    };
-    let events = past_of(&shared, &id).await.unwrap_or_default();
-    let mut known = known;
-    if let Some(why) = &explained {
-        known.task = known.task.or_else(|| why.task.clone());
-        known.queue = known.queue.or_else(|| why.queue.clone());
-    }
-    let put_off = ["scheduled", "retrying"].contains(&known.state.as_str());
+    let whole = reveal_task(&shared, &caller, &id).await?;
+    let known = Known::of(&id, &whole, true);
+    let view = view.at(&address::of("tasks", &id));
+    let (title, body) = body(&shared, &view, &known, &whole).await;
+    Ok(view.still("Tasks", &title, &body))
+}
+
+async fn body(shared: &Shared, view: &View, known: &Known, whole: &Whole) -> (String, Markup) {
+    let ended = !matches!(whole.found, Found::Live(_));
+    let events = past_of(shared, &known.id).await.unwrap_or_default();
     let traced = events.iter().find_map(|event| event.detail.get("trace_id"));
-    let traced = traced.and_then(Value::as_str).map(str::to_owned);
-    known.trace = known.trace.or(traced);
-    let call = match known.called.take() {
-        Some(call) => call,
-        None => {
-            let (dead, queue) = (known.dead.is_some(), known.queue.as_deref());
-            let queue = queue.filter(|_| !ended);
-            Call::find(&shared, &known.id, dead, put_off, queue, reveal).await
-        }
-    };
-    if let Some(hidden) = &call.hidden {
-        known.sensitive = hidden.clone();
-    }
-    if !reveal.is_wanted() {
-        known.hidden = known.sensitive.clone();
-    } else if known.sensitive.is_any() && !told {
-        let task = known.task.as_deref().unwrap_or_default();
-        reveal.tell(&shared, &id.as_str().into(), task).await;
-    }
-    let title = known.task.clone().unwrap_or_else(|| id.clone());
+    let trace = known.trace.as_deref();
+    let trace = trace.or_else(|| traced.and_then(Value::as_str));
+    let title = known.task.clone().unwrap_or_else(|| known.id.clone());
     let body = html! {
         div.head {
             a.crumb href=(view.to("tasks")) { "Tasks" }
             h1 { (title) } (state(&known.state))
-            div.end { (actions(&view, &known, ended)) }
+            div.end { (actions(view, known, ended)) }
         }
-        @if reveal.is_wanted() {
+        @if known.revealed {
             div.note { (Icon::Shield.draw()) p {
                 @if known.sensitive.is_any() { "What is sensitive is shown, and the audit log has that you looked. " }
                 @else { "Nothing of this task is sensitive. " }
-                a href=(view.to(&address::of("tasks", &id))) { "Hide it" }
+                a href=(view.to(&address::of("tasks", &known.id))) { "Hide it" }
             } }
         }
-        @if let Some(why) = &explained {
+        @if let Some(why) = &whole.explained {
             div.note { (Icon::Alert.draw()) p { strong { "Why it is where it is: " } (why.to_string()) } }
         }
         (progress(&events, ended))
         div.cols {
-            div { (outcome(&known)) (history(&view, &known, &events)) }
-            div { (facts(&view, &known)) (arguments(&known, &call)) (commands(&view, &shared, &known)) }
+            div { (outcome(known)) (history(view, known, &events)) }
+            div { (facts(view, known, trace)) (arguments(known, &whole.called)) (commands(view, shared, known)) }
         }
     };
-    // What is looked at anew would be recorded anew.
-    Ok(match reveal.is_wanted() {
-        true => view.still("Tasks", &title, &body),
-        false => view.page_of("Tasks", &title, &body),
-    })
+    (title, body)
 }
 
 impl Known {
+    fn of(id: &str, whole: &Whole, revealed: bool) -> Self {
+        let mut known = match &whole.found {
+            Found::Ended(outcome) => Self::ended(outcome),
+            Found::Expired(summary) => Self::summed(summary),
+            Found::Live(status) => {
+                let summary = whole.summary.as_ref();
+                let mut known = summary.map_or_else(|| Self::nothing(id), Self::summed);
+                known.state = status.to_string();
+                known
+            }
+        };
+        if let Some(why) = &whole.explained {
+            known.task = known.task.or_else(|| why.task.clone());
+            known.queue = known.queue.or_else(|| why.queue.clone());
+        }
+        known.sensitive = whole.sensitive.clone();
+        known.revealed = revealed;
+        if !revealed {
+            known.hidden = whole.sensitive.clone();
+        }
+        known
+    }
+
     fn nothing(id: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -160,24 +159,19 @@ impl Known {
             labels: Map::new(),
             sensitive: Hidden::Nothing,
             hidden: Hidden::Nothing,
+            revealed: false,
             trace: None,
-            called: None,
         }
     }
 
-    fn ended(outcome: Outcome) -> Self {
-        let sensitive = Hidden::of_outcome(&outcome.labels);
-        let trace = outcome.trace_id().map(str::to_owned);
-        let called = outcome.arguments().as_ref().map(Call::from);
-        let error = outcome
-            .error
-            .map(|error| (error.type_name, error.message, error.backtrace));
+    fn ended(outcome: &Outcome) -> Self {
+        let error = outcome.error.clone();
         Self {
             id: outcome.id.to_string(),
             state: outcome.state.as_str().to_owned(),
-            task: Some(outcome.task),
-            queue: Some(outcome.queue),
-            worker: Some(outcome.worker).filter(|worker| !worker.is_empty()),
+            task: Some(outcome.task.clone()),
+            queue: Some(outcome.queue.clone()),
+            worker: Some(outcome.worker.clone()).filter(|worker| !worker.is_empty()),
             attempt: Some(outcome.attempt),
             enqueued_at: Some(outcome.enqueued_at),
             started_at: outcome.started_at,
@@ -187,38 +181,32 @@ impl Known {
                 .return_value
                 .as_deref()
                 .map(|value| value.get().to_owned()),
-            error,
+            error: error.map(|error| (error.type_name, error.message, error.backtrace)),
             dead: outcome.dead.map(|reason| reason.as_str().to_owned()),
-            log: outcome.log,
-            labels: outcome.labels,
-            sensitive,
-            hidden: Hidden::Nothing,
-            trace,
-            called,
+            log: outcome.log.clone(),
+            labels: outcome.labels.clone(),
+            trace: outcome.trace_id().map(str::to_owned),
+            ..Self::nothing("")
         }
     }
 
-    fn summed(task: TaskSummary) -> Self {
+    fn summed(task: &TaskSummary) -> Self {
+        let error = task.error.clone();
         Self {
-            sensitive: Hidden::of_outcome(&task.labels),
-            hidden: Hidden::Nothing,
-            trace: None,
-            called: None,
-            id: task.id,
-            state: task.state,
-            task: Some(task.task),
-            queue: Some(task.queue),
-            worker: task.worker,
+            id: task.id.clone(),
+            state: task.state.clone(),
+            task: Some(task.task.clone()),
+            queue: Some(task.queue.clone()),
+            worker: task.worker.clone(),
             attempt: Some(task.attempt),
             enqueued_at: task.enqueued_at,
             started_at: task.started_at,
             finished_at: task.finished_at,
             seconds: task.seconds,
-            result: None,
-            error: task.error.map(|message| (String::new(), message, None)),
-            dead: task.dead,
-            log: None,
-            labels: task.labels,
+            error: error.map(|message| (String::new(), message, None)),
+            dead: task.dead.clone(),
+            labels: task.labels.clone(),
+            ..Self::nothing("")
         }
     }
 
@@ -227,109 +215,14 @@ impl Known {
     }
 }
 
-/// What a task was called with, where that is still known.
-#[derive(Default)]
-struct Call {
-    args: Vec<Value>,
-    kwargs: Map<String, Value>,
-    known: bool,
-    /// What of it is sensitive, where that is told with it.
-    hidden: Option<Hidden>,
-}
-
-impl From<&Arguments> for Call {
-    fn from(arguments: &Arguments) -> Self {
-        let value = |text: &str| serde_json::from_str(text).unwrap_or_default();
-        let named = arguments.iter_named();
-        Self {
-            args: arguments.positional().map(value).collect(),
-            kwargs: named
-                .map(|(name, text)| (name.to_owned(), value(text)))
-                .collect(),
-            known: true,
-            hidden: None,
-        }
-    }
-}
-
-impl Call {
-    async fn find(
-        shared: &Shared,
-        id: &str,
-        dead: bool,
-        put_off: bool,
-        queue: Option<&str>,
-        reveal: Reveal<'_>,
-    ) -> Self {
-        if dead && let Ok(letter) = dead_letter(shared, id).await {
-            let hidden = letter.hidden();
-            if let Some(message) = letter.message.as_deref() {
-                return Self::of(message, hidden);
-            }
-        }
-        if put_off {
-            let filter = DelayedFilter {
-                id: Some(id.into()),
-                reveal: reveal.is_wanted(),
-                ..DelayedFilter::default()
-            };
-            if let Ok(found) = admin::delayed(&shared.client, filter).await
-                && let Ok(Some(delayed)) = found.boxed().try_next().await
-            {
-                return Self {
-                    hidden: Some(Hidden::of_outcome(&delayed.labels)),
-                    args: delayed.args,
-                    kwargs: delayed.kwargs,
-                    known: true,
-                };
-            }
-        }
-        if let Some(queue) = queue {
-            let mut filter = QueueFilter::of(queue);
-            filter.id = Some(id.into());
-            filter.reveal = reveal.is_wanted();
-            if let Ok(page) = admin::queued(&shared.client, filter).await
-                && let Some(queued) = page.tasks.into_iter().next()
-            {
-                return Self {
-                    hidden: Some(Hidden::of_outcome(&queued.labels)),
-                    args: queued.args,
-                    kwargs: queued.kwargs,
-                    known: true,
-                };
-            }
-        }
-        Self::default()
-    }
-
-    fn of(message: &RawValue, hidden: Hidden) -> Self {
-        let mut message: Value = serde_json::from_str(message.get()).unwrap_or_default();
-        let args = message["args"].take();
-        let kwargs = message["kwargs"].take();
-        Self {
-            args: args.as_array().cloned().unwrap_or_default(),
-            kwargs: kwargs.as_object().cloned().unwrap_or_default(),
-            known: true,
-            hidden: Some(hidden),
-        }
-    }
-}
-
 /// The arguments by name that a task was called with, as far as anybody may
 /// see them.
 pub(super) async fn kwargs(shared: &Shared, id: &str) -> Map<String, Value> {
-    let Ok(Found::Ended(outcome)) = find_task(shared, id, None).await else {
+    let Ok(whole) = whole_task(shared, id).await else {
         return Map::new();
     };
-    let hidden = Hidden::of_outcome(&outcome.labels);
-    let call = match outcome.arguments() {
-        Some(arguments) => Call::from(&arguments),
-        None => {
-            let dead = outcome.dead.is_some();
-            Call::find(shared, id, dead, false, None, Reveal::default()).await
-        }
-    };
-    let seen = call.kwargs.into_iter();
+    let hidden = whole.sensitive;
+    let seen = whole.called.kwargs.into_iter();
     seen.filter(|(name, _)| !hidden.hides_argument(name))
         .collect()
 }
@@ -345,8 +238,10 @@ fn actions(view: &View, known: &Known, ended: bool) -> Markup {
         @if known.failed() { (button(view, Role::Operator, "task.retry", id, "Retry")) }
         @if known.dead.is_some() { (button(view, Role::Admin, "letter.discard", id, "Discard")) }
         @if known.hidden.is_any() && view.may(Role::Operator) {
-            a.button href=(view.to(&address::with(&address::of("tasks", id), [("reveal", "true")])))
-                title="Shows what is sensitive; that you looked is recorded" { (Icon::Shield.draw()) "Reveal" }
+            form method="post" action=(view.to(&format!("{}/reveal", address::of("tasks", id)))) {
+                (view.csrf())
+                button.button title="Shows what is sensitive; that you looked is recorded" { (Icon::Shield.draw()) "Reveal" }
+            }
         }
         @if ended && view.may(Role::Operator)
             && let Some(task) = &known.task {
@@ -471,7 +366,7 @@ fn step(
     }
 }
 
-fn facts(view: &View, known: &Known) -> Markup {
+fn facts(view: &View, known: &Known, trace: Option<&str>) -> Markup {
     let time =
         |at: Timestamp| html! { (full(at)) " " span.quiet { "(" (moment(view.now, at)) ")" } };
     html! {
@@ -489,7 +384,7 @@ fn facts(view: &View, known: &Known) -> Markup {
                 @if let Some(at) = known.finished_at { dt { "Ended" } dd { (time(at)) } }
                 @if let Some(seconds) = known.seconds { dt { "Ran" } dd { (length(seconds)) } }
                 @if let Some(dead) = &known.dead { dt { "Dead letter" } dd { (dead.replace('_', " ")) } }
-                @if let Some(trace) = &known.trace { dt { "Trace" } dd.id { (trace) } }
+                @if let Some(trace) = trace { dt { "Trace" } dd.id { (trace) } }
                 @for (name, value) in &known.labels {
                     @if !["traceparent", "tracestate"].contains(&name.as_str()) && !name.starts_with("taskq_") {
                         @let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -501,7 +396,7 @@ fn facts(view: &View, known: &Known) -> Markup {
     }
 }
 
-fn arguments(known: &Known, call: &Call) -> Markup {
+fn arguments(known: &Known, call: &Called) -> Markup {
     let hides = |name: &str| known.hidden.hides_argument(name);
     html! {
         section.panel aria-labelledby="arguments-title" {

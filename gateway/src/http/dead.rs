@@ -11,7 +11,6 @@ use taskq::{DeadLetter, DeadReason};
 use super::access::{Caller, Role};
 use super::extract::{Json, Name, Params};
 use super::problem::{Answer, Problem, Problems};
-use super::reveal::Reveal;
 use super::views::{AttemptView, Done, LetterView, Page};
 use super::{Shared, no_verb, verb};
 use crate::index::{Cursor, LetterQuery, LetterSummary};
@@ -72,10 +71,7 @@ pub(crate) async fn one(shared: &Shared, id: &str) -> Answer<DeadLetter> {
 /// A dead letter, whole: the message and every attempt's error.
 #[utoipa::path(
     get, path = "/v1/dead-letters/{id}", tag = "dead-letters",
-    params(
-        ("id" = String, Path, description = "The task's id"),
-        ("reveal" = Option<bool>, Query, description = "Whether to show what is sensitive of it; needs the role `operator`, and is told as an event"),
-    ),
+    params(("id" = String, Path, description = "The task's id")),
     responses(
         (status = 200, body = LetterView, description = "The dead letter"),
         Problems,
@@ -83,13 +79,12 @@ pub(crate) async fn one(shared: &Shared, id: &str) -> Answer<DeadLetter> {
 )]
 pub(crate) async fn show(
     State(shared): State<Arc<Shared>>,
-    Extension(caller): Extension<Caller>,
     Name(id): Name,
-    mut params: Params,
+    params: Params,
 ) -> Answer<Json<LetterView>> {
-    let reveal = Reveal::read(&mut params, &caller)?;
     params.end()?;
-    let letter = reveal.letter(&shared, one(&shared, &id).await?).await;
+    let mut letter = one(&shared, &id).await?;
+    letter.hide();
     Ok(Json(LetterView {
         sensitive: letter.hidden().is_any(),
         failures: letter.attempts.iter().map(AttemptView::failed).collect(),

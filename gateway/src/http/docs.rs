@@ -46,6 +46,7 @@ const SESSION: &str = "/v1/session";
         tasks::retry,
         tasks::run_now,
         tasks::reschedule,
+        tasks::reveal,
         queues::list,
         queues::show,
         queues::tasks,

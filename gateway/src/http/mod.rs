@@ -13,7 +13,6 @@ mod pools;
 mod prefix;
 mod problem;
 mod queues;
-mod reveal;
 mod revoked;
 mod schedules;
 mod session;
@@ -48,12 +47,11 @@ use self::metrics::Answers;
 pub use self::prefix::Prefix;
 pub(crate) use self::problem::{Answer, Problem};
 pub(crate) use self::queues::purged as purge;
-pub(crate) use self::reveal::Reveal;
 use self::revoked::Revoked;
 pub(crate) use self::session::log_in;
 pub(crate) use self::tasks::{
-    Found, checked_call, find as find_task, find_as as find_task_as, listed as list_tasks,
-    past as past_of,
+    Called, Found, Whole, checked_call, listed as list_tasks, past as past_of,
+    revealed as reveal_task, whole as whole_task,
 };
 pub(crate) use self::views::{Bulk, Listed, Submission};
 use crate::access::throttle::{Asker, Opened, Throttle};

@@ -11,7 +11,6 @@ use taskq::{QueueDepth, admin};
 use super::access::{Caller, Role};
 use super::extract::{Json, Name, Params};
 use super::problem::{Answer, Problem, Problems};
-use super::reveal::Reveal;
 use super::views::{All, Because, Changed, Page, PurgedView, QueueView, QueuedView, Scaling};
 use super::{Shared, no_verb, optional, verb};
 
@@ -78,7 +77,6 @@ pub(crate) async fn show(
     params(
         ("queue" = String, Path, description = "The queue"),
         ("task" = Option<String>, Query, description = "Of this name"),
-        ("reveal" = Option<bool>, Query, description = "Whether to show what is sensitive of them; needs the role `operator`, and is told as an event"),
         ("limit" = Option<u16>, Query, description = "How many, 1 to 500; 50 if not set"),
         ("cursor" = Option<u64>, Query, description = "`next` of the page before"),
     ),
@@ -89,21 +87,15 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn tasks(
     State(shared): State<Arc<Shared>>,
-    Extension(caller): Extension<Caller>,
     Name(queue): Name,
     mut params: Params,
 ) -> Answer<Json<Page<QueuedView>>> {
-    let reveal = Reveal::read(&mut params, &caller)?;
     let mut filter = admin::QueueFilter::of(queue);
     filter.task = params.one("task")?;
     filter.most = params.limit()?;
     filter.after = params.read("cursor")?.unwrap_or(0);
     params.end()?;
-    filter.reveal = reveal.is_wanted();
     let page = admin::queued(&shared.client, filter).await?;
-    for task in page.tasks.iter().filter(|task| task.sensitive) {
-        reveal.tell(&shared, &task.id, &task.task).await;
-    }
     let items = page.tasks.into_iter().map(|task| QueuedView {
         id: task.id.to_string(),
         task: task.task,

@@ -89,6 +89,7 @@ async fn every_page_opens_fits_a_phone_and_is_for_everybody_in_both_themes() {
     let axe = axe();
     let system = System::start().await;
     let _workers = system.furnish().await;
+    let pool = system.pool_with_a_death().await;
     let mut wrong = Vec::new();
     for (name, path) in pages(&system).await {
         for theme in ["light", "dark"] {
@@ -145,5 +146,6 @@ async fn every_page_opens_fits_a_phone_and_is_for_everybody_in_both_themes() {
         });
         wrong.extend(told.map(|told| format!("the browser says: {}", json!(told["params"]))));
     }
+    pool.end().await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

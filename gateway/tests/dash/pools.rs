@@ -5,7 +5,7 @@ use taskq_e2e::PATIENCE;
 
 use crate::browser::Browser;
 use crate::pool::{LAST_WORDS, Pool, kill};
-use crate::system::System;
+use crate::system::{System, build_report};
 
 /// That the text of the page has these words.
 fn has(words: &str) -> String {
@@ -66,6 +66,34 @@ async fn a_pool_is_seen_and_scaled_and_what_its_workers_died_of_is_told() {
 }
 
 impl System {
+    /// A pool that an operator has scaled, one of whose workers was killed while
+    /// it wrote a report.
+    pub(crate) async fn pool_with_a_death(&self) -> Pool {
+        let flags = ["--max", "6", "--queues", "video", "--grace", "1s"];
+        let pool = Pool::start(self.fixture.url(), "web-1", &flags).await;
+        self.working(1).await;
+        build_report::call("September", 600_000)
+            .queue("video")
+            .id("report-september")
+            .enqueue(&self.client)
+            .await
+            .unwrap();
+        let limit = tokio::time::Instant::now() + 3 * PATIENCE;
+        loop {
+            let one = self.working(1).await;
+            if one.workers[0].running == 1 {
+                kill(one.workers[0].process.into());
+                break;
+            }
+            assert!(tokio::time::Instant::now() < limit, "in vain: {one:#?}");
+        }
+        let why = Some("the newsletter");
+        let scaled = pools::scale(&self.client, "web-1", Some(3), "ada", why);
+        scaled.await.unwrap();
+        self.working(3).await;
+        pool
+    }
+
     /// Waits until so many workers of the pool take tasks.
     pub(crate) async fn working(&self, many: usize) -> pools::Pool {
         let limit = tokio::time::Instant::now() + 3 * PATIENCE;

@@ -40,7 +40,7 @@ async fn charge_card(order: u64, cents: u64) -> Result<u64, TaskError> {
 
 /// Writes the report of a month, and tells how far it is.
 #[task(queue = "reports")]
-async fn build_report(ctx: Context, month: String, millis: u64) -> String {
+pub(crate) async fn build_report(ctx: Context, month: String, millis: u64) -> String {
     for step in 1..=10u64 {
         ctx.progress(step, 10, format!("chapter {step}"));
         ctx.log(format!("chapter {step} of {month} is written"));

@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use taskq::admin;
 use taskq::prelude::*;
+use taskq::{TaskId, admin};
 use taskq_gateway::{Access, Role, make_token};
 
 use crate::{Answer, System, double, linger, read};
@@ -31,6 +31,16 @@ impl System {
 
     /// What a button does.
     pub(crate) async fn press(&self, fields: &[(&str, &str)], accept: &str) -> Answer {
+        self.send_form("/do", fields, accept).await
+    }
+
+    /// What a form sends.
+    pub(crate) async fn send_form(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+        accept: &str,
+    ) -> Answer {
         let form = "application/x-www-form-urlencoded";
         let body: Vec<String> = fields
             .iter()
@@ -38,7 +48,7 @@ impl System {
             .collect();
         let mut request = Request::builder()
             .method(Method::POST)
-            .uri("/do")
+            .uri(path)
             .header(header::CONTENT_TYPE, form)
             .header(header::ACCEPT, accept);
         for (name, value) in &self.headers {
@@ -228,12 +238,16 @@ async fn an_operator_reveals_what_is_sensitive_and_a_viewer_cannot() {
     bad.outcome().await.unwrap();
 
     let ids = [later.id(), good.id(), bad.id()];
+    let reveal = async |system: &System, id: &TaskId| {
+        let path = format!("/tasks/{id}/reveal");
+        system.send_form(&path, &[], "text/html,*/*").await
+    };
     system.headers.insert(header::AUTHORIZATION, bearer(0));
     for id in ids {
         let page = system.page(&format!("/tasks/{id}")).await;
         assert_eq!(page.status, StatusCode::OK);
         assert!(!page.text.contains("reveal"), "{}", page.text);
-        let page = system.page(&format!("/tasks/{id}?reveal=true")).await;
+        let page = reveal(&system, id).await;
         assert_eq!(page.status, StatusCode::FORBIDDEN, "{}", page.text);
         assert!(!page.text.contains(secret), "{}", page.text);
     }
@@ -241,10 +255,24 @@ async fn an_operator_reveals_what_is_sensitive_and_a_viewer_cannot() {
     for id in ids {
         let page = system.page(&format!("/tasks/{id}")).await;
         assert!(!page.text.contains(secret), "{}", page.text);
-        let link = format!("tasks/{id}?reveal=true");
-        assert!(page.text.contains(&link), "{}", page.text);
-        let page = system.page(&format!("/{link}")).await;
+        let form = format!("method=\"post\" action=\"../tasks/{id}/reveal\"");
+        assert!(page.text.contains(&form), "{}", page.text);
+        // Who only follows a link is shown nothing, and nothing is recorded.
+        for path in [
+            format!("/tasks/{id}/reveal"),
+            format!("/tasks/{id}?reveal=true"),
+        ] {
+            let page = system.page(&path).await;
+            assert!(!page.status.is_success(), "{path}: {}", page.text);
+            assert!(!page.text.contains(secret), "{path}: {}", page.text);
+        }
+        let page = reveal(&system, id).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text);
         assert!(page.text.contains(secret), "{}", page.text);
+        // Its buttons go back to the page that there is.
+        let back = format!("name=\"back\" value=\"/tasks/{id}\"");
+        let has = page.text.contains(&back) || !page.text.contains("name=\"back\"");
+        assert!(has, "{}", page.text);
         // It is not looked at anew by itself, which would be recorded anew.
         assert!(!page.text.contains("data-live=\"\""), "{}", page.text);
     }
@@ -255,7 +283,7 @@ async fn an_operator_reveals_what_is_sensitive_and_a_viewer_cannot() {
         .map(|entry| entry["task_id"].as_str().unwrap())
         .collect();
     revealed.reverse();
-    assert_eq!(revealed, ids.map(taskq::TaskId::as_str), "once each");
+    assert_eq!(revealed, ids.map(TaskId::as_str), "once each");
     assert!(entries.iter().all(|entry| entry["actor"]["name"] == "ada"));
     assert!(!audit.text.contains(secret), "{}", audit.text);
 }

@@ -67,13 +67,12 @@ async fn what_is_sensitive_is_hidden_until_somebody_asks_and_that_is_told() {
     let waiting = system.get("/v1/queues/doors/tasks").await;
     assert!(!waiting.text.contains(SECRET), "{waiting:?}");
     assert_eq!(waiting.json()["items"][0]["sensitive"], true);
-    let shown = system.get("/v1/queues/doors/tasks?reveal=true").await;
-    assert!(shown.text.contains(SECRET), "{shown:?}");
+    let shown = system.post("/v1/tasks/known:reveal", json!({})).await;
+    assert_eq!(shown.json()["kwargs"]["password"], SECRET, "{shown:?}");
+    assert_eq!(shown.json()["state"], "waiting", "{shown:?}");
     let page = system.page("/tasks/known").await;
     assert!(page.text.contains("hidden: the task is sensitive"));
     assert!(!page.text.contains(SECRET), "{page:?}");
-    let revealed = system.page("/tasks/known?reveal=true").await;
-    assert!(revealed.text.contains(SECRET), "{revealed:?}");
 
     set("unknown", true).enqueue(&client).await.unwrap();
     set("good", false).enqueue(&client).await.unwrap();
@@ -101,15 +100,35 @@ async fn what_is_sensitive_is_hidden_until_somebody_asks_and_that_is_told() {
         .await;
     assert!(!found.text.contains("known"), "{found:?}");
 
-    for (path, told) in [
-        ("/v1/tasks/good/result?reveal=true", "good"),
-        ("/v1/tasks/known?reveal=true", "known"),
-        ("/v1/dead-letters/unknown?reveal=true", "unknown"),
+    // To look is never enough.
+    for path in [
+        "/v1/tasks/good",
+        "/v1/tasks/good/result",
+        "/v1/tasks/known/attempts",
+        "/v1/dead-letters/unknown",
+        "/v1/queues/doors/tasks",
     ] {
-        let shown = system.get(path).await;
-        assert!(shown.text.contains(SECRET), "{path}: {shown:?}");
+        let refused = system.get(&format!("{path}?reveal=true")).await;
+        assert_eq!(refused.code(), "invalid", "{path}: {refused:?}");
+    }
+    for (id, of) in [
+        ("good", "/result"),
+        ("known", "/error/message"),
+        ("unknown", "/attempts/0/error/message"),
+    ] {
+        let shown = system
+            .post(&format!("/v1/tasks/{id}:reveal"), json!({}))
+            .await;
+        let json = shown.json();
+        let text = json.pointer(of).and_then(Value::as_str);
+        assert!(text.is_some_and(|text| text.contains(SECRET)), "{json:#}");
+        assert!(json["log"].as_str().unwrap().contains(SECRET), "{json:#}");
+        assert_eq!(json["sensitive"], true, "{json:#}");
+        let kept = json["kwargs"]["password"] == SECRET || json["args"][0] == SECRET;
+        // Of what went well they are not kept.
+        assert_eq!(kept, id != "good", "{json:#}");
         let events = system
-            .until(&format!("/v1/tasks/{told}/events"), |events| {
+            .until(&format!("/v1/tasks/{id}/events"), |events| {
                 events["items"]
                     .as_array()
                     .unwrap()
@@ -169,7 +188,7 @@ async fn a_viewer_cannot_have_it_revealed() {
         format!("Bearer {secret}").parse().unwrap(),
     );
     system.headers = headers;
-    let answer = system.get("/v1/tasks/any?reveal=true").await;
+    let answer = system.post("/v1/tasks/any:reveal", json!({})).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert_eq!(system.get("/v1/tasks/any").await.code(), "not_found");
     let _: Value = answer.json();

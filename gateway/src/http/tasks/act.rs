@@ -9,10 +9,13 @@ use axum::response::{IntoResponse as _, Response};
 use taskq::admin::{self, Retried};
 use taskq::{Cancellation, Rescheduled, Timestamp};
 
+use super::history::attempts_of;
+use super::look::Found;
+use super::whole::{Whole, revealed};
 use crate::http::access::Caller;
 use crate::http::extract::{Json, Name, Params};
 use crate::http::problem::{Answer, Problem, Problems};
-use crate::http::views::{Because, Done, Reschedule};
+use crate::http::views::{Because, Done, Reschedule, RevealedView, TaskView};
 use crate::http::{Shared, no_verb, optional, verb};
 
 /// Cancel a task.
@@ -146,6 +149,40 @@ fn moved(id: &str, what: Rescheduled) -> Response {
     .into_response()
 }
 
+/// Show a task with what is sensitive of it. That somebody looked is told as an
+/// event, and is in the audit log.
+#[utoipa::path(
+    post, path = "/v1/tasks/{id}:reveal", tag = "tasks",
+    params(("id" = String, Path, description = "The task's id")),
+    responses(
+        (status = 200, body = RevealedView, description = "The task, and what it was called with"),
+        Problems,
+    )
+)]
+pub(crate) async fn reveal(shared: &Shared, caller: &Caller, id: &str) -> Answer<Response> {
+    let Whole {
+        found,
+        summary,
+        called,
+        sensitive,
+        ..
+    } = revealed(shared, caller, id).await?;
+    let attempts = attempts_of(shared, id, &found).await?;
+    let mut task = match found {
+        Found::Ended(outcome) => TaskView::from(*outcome),
+        Found::Expired(summary) => TaskView::from(*summary),
+        Found::Live(status) => TaskView::live(id, &status.to_string(), summary),
+    };
+    task.sensitive = sensitive.is_any();
+    Ok(Json(RevealedView {
+        task,
+        args: called.known.then_some(called.args),
+        kwargs: called.known.then_some(called.kwargs),
+        attempts,
+    })
+    .into_response())
+}
+
 /// `POST /v1/tasks/{id}:verb`: the router cannot tell an id from a verb.
 pub(crate) async fn act(
     State(shared): State<Arc<Shared>>,
@@ -161,10 +198,11 @@ pub(crate) async fn act(
         "retry" => retry(&shared, &caller, id).await,
         "run-now" => run_now(&shared, &caller, id).await,
         "reschedule" => reschedule(&shared, &caller, id, &body).await,
+        "reveal" => reveal(&shared, &caller, id).await,
         verb => Err(no_verb(
             verb,
             "tasks",
-            &["cancel", "retry", "run-now", "reschedule"],
+            &["cancel", "retry", "run-now", "reschedule", "reveal"],
         )),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
@@ -10,11 +9,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 use taskq::{EventKind, Status, Timestamp, admin};
 
-use super::look::{Found, find_as, unknown};
-use crate::http::access::Caller;
+use super::look::{Found, find, unknown};
 use crate::http::extract::{Json, Name, Params};
 use crate::http::problem::{Answer, Problems};
-use crate::http::reveal::Reveal;
 use crate::http::views::{AttemptView, Attempts, ErrorView, Events};
 use crate::http::{Shared, events};
 
@@ -24,10 +21,7 @@ const MOST_EVENTS: usize = 1000;
 /// The attempts of a task.
 #[utoipa::path(
     get, path = "/v1/tasks/{id}/attempts", tag = "tasks",
-    params(
-        ("id" = String, Path, description = "The task's id"),
-        ("reveal" = Option<bool>, Query, description = "Whether to show what is sensitive of it; needs the role `operator`, and is told as an event"),
-    ),
+    params(("id" = String, Path, description = "The task's id")),
     responses(
         (status = 200, body = Attempts, description = "Its attempts, the oldest first"),
         Problems,
@@ -35,13 +29,22 @@ const MOST_EVENTS: usize = 1000;
 )]
 pub(crate) async fn attempts(
     State(shared): State<Arc<Shared>>,
-    Extension(caller): Extension<Caller>,
     Name(id): Name,
-    mut params: Params,
+    params: Params,
 ) -> Answer<Json<Attempts>> {
-    let reveal = Reveal::read(&mut params, &caller)?;
     params.end()?;
-    let items = match find_as(&shared, &id, None, reveal).await? {
+    let found = find(&shared, &id, None).await?;
+    let items = attempts_of(&shared, &id, &found).await?;
+    Ok(Json(Attempts { items }))
+}
+
+/// The attempts of a task, the oldest first.
+pub(super) async fn attempts_of(
+    shared: &Shared,
+    id: &str,
+    found: &Found,
+) -> Answer<Vec<AttemptView>> {
+    Ok(match found {
         Found::Ended(outcome) => {
             let mut items: Vec<AttemptView> =
                 outcome.attempts.iter().map(AttemptView::failed).collect();
@@ -49,7 +52,7 @@ pub(crate) async fn attempts(
                 items.push(AttemptView {
                     attempt: outcome.attempt,
                     state: outcome.state.as_str().to_owned(),
-                    worker: (!outcome.worker.is_empty()).then_some(outcome.worker),
+                    worker: (!outcome.worker.is_empty()).then(|| outcome.worker.clone()),
                     started_at: outcome.started_at,
                     finished_at: Some(outcome.finished_at),
                     error: outcome.error.as_ref().map(Into::into),
@@ -59,9 +62,8 @@ pub(crate) async fn attempts(
         }
         Found::Expired(_) => Vec::new(),
         // Of what has not ended, events tell.
-        Found::Live(_) => of_events(&past(&shared, &id).await?),
-    };
-    Ok(Json(Attempts { items }))
+        Found::Live(_) => of_events(&past(shared, id).await?),
+    })
 }
 
 fn of_events(events: &[taskq::Event]) -> Vec<AttemptView> {

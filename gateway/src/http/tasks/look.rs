@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 use taskq::{Outcome, Status, TaskHandle, admin};
 
-use crate::http::access::Caller;
 use crate::http::extract::{Json, Name, Params};
 use crate::http::problem::{Answer, Problem, Problems};
-use crate::http::reveal::Reveal;
 use crate::http::views::{ResultView, TaskView};
 use crate::http::{LONGEST_WAIT, Shared};
 use crate::index::TaskSummary;
@@ -23,7 +20,6 @@ use crate::index::TaskSummary;
     params(
         ("id" = String, Path, description = "The task's id"),
         ("wait" = Option<String>, Query, description = "Wait so long, at most 60s, for it to end"),
-        ("reveal" = Option<bool>, Query, description = "Whether to show what is sensitive of it; needs the role `operator`, and is told as an event"),
     ),
     responses(
         (status = 200, body = TaskView, description = "The task"),
@@ -33,14 +29,12 @@ use crate::index::TaskSummary;
 )]
 pub(crate) async fn show(
     State(shared): State<Arc<Shared>>,
-    Extension(caller): Extension<Caller>,
     Name(id): Name,
     mut params: Params,
 ) -> Answer<Response> {
     let wait = params.wait()?;
-    let reveal = Reveal::read(&mut params, &caller)?;
     params.end()?;
-    Ok(match find_as(&shared, &id, wait, reveal).await? {
+    Ok(match find(&shared, &id, wait).await? {
         Found::Ended(outcome) => Json(TaskView::from(*outcome)).into_response(),
         Found::Expired(summary) => Json(TaskView::from(*summary)).into_response(),
         Found::Live(status) => {
@@ -58,7 +52,6 @@ pub(crate) async fn show(
     params(
         ("id" = String, Path, description = "The task's id"),
         ("wait" = Option<String>, Query, description = "Wait so long, at most 60s, for it to end"),
-        ("reveal" = Option<bool>, Query, description = "Whether to show what is sensitive of it; needs the role `operator`, and is told as an event"),
     ),
     responses(
         (status = 200, body = ResultView, description = "It has ended"),
@@ -68,14 +61,12 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn result(
     State(shared): State<Arc<Shared>>,
-    Extension(caller): Extension<Caller>,
     Name(id): Name,
     mut params: Params,
 ) -> Answer<Response> {
     let wait = params.wait()?;
-    let reveal = Reveal::read(&mut params, &caller)?;
     params.end()?;
-    Ok(match find_as(&shared, &id, wait, reveal).await? {
+    Ok(match find(&shared, &id, wait).await? {
         Found::Ended(outcome) => Json(ResultView::from(*outcome)).into_response(),
         Found::Expired(_) => {
             return Err(Problem::not_found(format!(
@@ -111,15 +102,18 @@ pub(crate) async fn find(
     id: &str,
     wait: Option<std::time::Duration>,
 ) -> Answer<Found> {
-    find_as(shared, id, wait, Reveal::default()).await
+    let mut found = look(shared, id, wait).await?;
+    if let Found::Ended(outcome) = &mut found {
+        outcome.hide();
+    }
+    Ok(found)
 }
 
-/// What is known of a task, as far as it may be seen.
-pub(crate) async fn find_as(
+/// What is known of a task, with what is sensitive of how it ended.
+pub(super) async fn look(
     shared: &Shared,
     id: &str,
     wait: Option<std::time::Duration>,
-    reveal: Reveal<'_>,
 ) -> Answer<Found> {
     let handle: TaskHandle<Value> = shared.client.handle(id);
     let status = handle.status().await?;
@@ -136,9 +130,7 @@ pub(crate) async fn find_as(
         _ => {}
     }
     match handle.outcome_timeout(wait.unwrap_or(LONGEST_WAIT)).await {
-        Ok(outcome) => Ok(Found::Ended(Box::new(
-            reveal.outcome(shared, outcome).await,
-        ))),
+        Ok(outcome) => Ok(Found::Ended(Box::new(outcome))),
         Err(error) if error.is_timeout() => Ok(Found::Live(handle.status().await?)),
         Err(error) => Err(error.into()),
     }

@@ -9,6 +9,7 @@ mod look;
 mod submission;
 mod submit;
 mod unbegun;
+mod whole;
 
 // Their descriptions go by the names of the handlers.
 pub(crate) use self::act::*;
@@ -20,3 +21,4 @@ pub(crate) use self::look::*;
 pub(crate) use self::submission::call;
 pub(crate) use self::submit::*;
 pub(crate) use self::unbegun::has_label;
+pub(crate) use self::whole::{Called, Whole, revealed, whole};

@@ -15,7 +15,6 @@ use super::idempotency;
 use crate::http::access::Caller;
 use crate::http::extract::{Json, Params};
 use crate::http::problem::{Answer, Problem, Problems};
-use crate::http::reveal::Reveal;
 use crate::http::views::{Accepted, Batch, Sent, SentAll, Submission, Submitted};
 use crate::http::{Shared, trace};
 
@@ -27,7 +26,6 @@ const MOST_CALLS: usize = 1000;
     post, path = "/v1/tasks", tag = "tasks",
     params(
         ("wait" = Option<String>, Query, description = "Wait so long, at most 60s, for the task to end"),
-        ("reveal" = Option<bool>, Query, description = "With `wait`: whether to show what is sensitive of how it ended; told as an event"),
         ("check" = Option<bool>, Query, description = "Whether to check the arguments against what living workers take; true"),
         ("known" = Option<bool>, Query, description = "Whether to refuse a task that no living worker knows; false: it waits for one that does"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same key sent twice is one task; with another body it is refused"),
@@ -49,7 +47,6 @@ pub(crate) async fn submit(
 ) -> Answer<Response> {
     let wait = params.wait()?;
     let wanted = Wanted::read(&mut params)?;
-    let reveal = Reveal::read(&mut params, &caller)?;
     params.end()?;
     let id = idempotency::id(&headers, &caller)?;
     let task = submission.task.clone();
@@ -65,8 +62,8 @@ pub(crate) async fn submit(
     };
     if let Some(wait) = wait {
         return Ok(match handle.outcome_timeout(wait).await {
-            Ok(outcome) => {
-                let outcome = reveal.outcome(&shared, outcome).await;
+            Ok(mut outcome) => {
+                outcome.hide();
                 Json(Submitted::Ended(Box::new(outcome.into()))).into_response()
             }
             Err(error) if error.is_timeout() => {

@@ -27,6 +27,6 @@ pub(crate) struct LetterView {
     /// The message as it came; null for what is none, or is stored elsewhere.
     #[schema(value_type = Value)]
     pub(crate) message: Option<Box<RawValue>>,
-    /// Whether something of it is sensitive, and shown with `reveal=true` only.
+    /// Whether something of it is sensitive, and shown by `POST /v1/tasks/{id}:reveal` only.
     pub(crate) sensitive: bool,
 }

@@ -59,7 +59,7 @@ pub(crate) struct QueuedView {
     /// The arguments by name.
     #[schema(value_type = Object)]
     pub(crate) kwargs: Map<String, Value>,
-    /// Whether something of it is sensitive, and shown with `reveal=true` only.
+    /// Whether something of it is sensitive, and shown by `POST /v1/tasks/{id}:reveal` only.
     pub(crate) sensitive: bool,
 }
 

@@ -70,7 +70,7 @@ pub(crate) struct TaskView {
     /// Its labels.
     #[schema(value_type = Object)]
     pub(crate) labels: Map<String, Value>,
-    /// Whether something of it is sensitive, and shown with `reveal=true` only.
+    /// Whether something of it is sensitive, and shown by `POST /v1/tasks/{id}:reveal` only.
     pub(crate) sensitive: bool,
 }
 
@@ -203,7 +203,7 @@ pub(crate) struct ResultView {
     pub(crate) result: Option<Box<RawValue>>,
     /// Why it did not succeed.
     pub(crate) error: Option<ErrorView>,
-    /// Whether something of it is sensitive, and shown with `reveal=true` only.
+    /// Whether something of it is sensitive, and shown by `POST /v1/tasks/{id}:reveal` only.
     pub(crate) sensitive: bool,
 }
 
@@ -249,6 +249,21 @@ impl AttemptView {
             error: Some((&failed.error).into()),
         }
     }
+}
+
+/// A task with what is sensitive of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RevealedView {
+    /// The task: result, error and log are shown.
+    #[serde(flatten)]
+    pub(crate) task: TaskView,
+    /// The arguments by position; null where they are not kept any more.
+    pub(crate) args: Option<Vec<Value>>,
+    /// The arguments by name; null where they are not kept any more.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) kwargs: Option<Map<String, Value>>,
+    /// Its attempts, the oldest first; of more than ten the first and the latest.
+    pub(crate) attempts: Vec<AttemptView>,
 }
 
 /// Attempts, the oldest first.
