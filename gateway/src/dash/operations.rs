@@ -12,8 +12,7 @@ use super::address;
 use super::chart::share;
 use super::form::button;
 use super::frame::View;
-use super::show::{count, counted, full, json, length, moment, state};
-use super::task::copy;
+use super::show::{copy, count, counted, full, json, length, moment, state};
 use crate::http::{Answer, Name, Params, Role, Shared};
 
 /// Those that run, for the top of a page.

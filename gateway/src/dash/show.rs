@@ -173,6 +173,11 @@ pub(super) fn json(text: &str) -> String {
         .unwrap_or_else(|_| text.to_owned())
 }
 
+/// Text that can be taken along.
+pub(super) fn copy(text: &str) -> Markup {
+    html! { div.copy { pre { (text) } button.button type="button" data-copy { "Copy" } } }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
