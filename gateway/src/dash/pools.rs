@@ -62,7 +62,7 @@ fn row(view: &View, pool: &Pool) -> Markup {
                     @if place > 0 { ", " } a href=(view.to(&address::of("queues", queue))) { (queue) }
                 } } }
             td { (state(word)) @if let Some(trouble) = &pool.trouble { div.sub.tone-bad { (trouble) } } }
-            td data-label="Workers" { (pool.target) " of " (pool.min) " to " (pool.max)
+            td.nowrap data-label="Workers" { (pool.target) " of " (pool.min) " to " (pool.max)
                 @if pool.restarts > 0 { div.sub { (count(pool.restarts)) " started again" } }
                 @if !pool.workers.is_empty() { (processes(view, &pool.workers)) } }
             td.num data-label="Waiting" { (count(pool.waiting))

@@ -48,7 +48,7 @@ pub(super) async fn list(
             @if queues.is_empty() {
                 div.empty { strong { "No queue yet" } span { "A queue is made when the first task is sent to it." } }
             } @else {
-                div.scroll tabindex="0" role="region" aria-label="Queues" { table {
+                div.scroll tabindex="0" role="region" aria-label="Queues" { table.stack {
                     thead { tr {
                         th { "Queue" } th.num { "Waiting" } th.roomy { span.unseen { "Waiting in the last minutes" } }
                         th.num { "Running" } th.num { "Scheduled" } th.num { "First waits" } th.num.less { "Workers" } th.roomy { "Limits" } th { span.unseen { "What to do" } }
@@ -74,11 +74,11 @@ fn row(
     html! {
         tr data-key=(one.queue) {
             td { a href=(view.to(&address::of("queues", &one.queue))) { (one.queue) } @if paused { " " (state("paused")) } }
-            td.num { (count(one.pending)) @if one.held > 0 { div.sub { (count(one.held)) " for their turn" } } }
+            td.num data-label="Waiting" { (count(one.pending)) @if one.held > 0 { div.sub { (count(one.held)) " for their turn" } } }
             td.roomy { (spark(past, &one.queue)) }
-            td.num { (count(one.running)) }
-            td.num { (count(one.scheduled)) }
-            td.num { @match sample.oldest.get(&one.queue) {
+            td.num data-label="Running" { (count(one.running)) }
+            td.num data-label="Scheduled" { (count(one.scheduled)) }
+            td.num data-label="First waits" { @match sample.oldest.get(&one.queue) {
                 Some(at) => (length(view.now.since(*at).as_secs() as f64)),
                 None => span.quiet { "–" },
             } }

@@ -76,8 +76,11 @@ fn row(view: &View, one: &WorkerDetail, pools: &[Pool]) -> Markup {
     html! {
         tr data-key=(one.worker) {
             td { a href=(view.to(&address::of("workers", &one.worker))) { (one.worker) }
-                @if let Some(host) = &one.host { div.sub { (host) } }
-                @if let Some(pool) = pool { div.sub { "of pool " (pool.pool) } } }
+                @if one.host.is_some() || pool.is_some() { div.sub {
+                    @if let Some(host) = &one.host { (host) }
+                    @if one.host.is_some() && pool.is_some() { ", " }
+                    @if let Some(pool) = pool { "pool " (pool.pool) }
+                } } }
             td { (state(&one.state)) @if let Some(trouble) = trouble(one) { div.sub.tone-bad { (trouble) } } }
             td.num data-label="Slots" { (one.running) " of " (one.concurrency) }
             td.less { (share(one.running as f64, one.concurrency as f64, "f-run")) }
