@@ -6,6 +6,7 @@ use taskq::{
     Arguments, DeadLetter, DeadReason, Event, EventKind, Hidden, Outcome, TaskMessage, Timestamp,
 };
 
+use super::SOON;
 use super::values::{LONGEST_ERROR, cut, leaves, plain, start, words};
 
 /// What a task is found by, and the kind of it.
@@ -51,7 +52,8 @@ pub(super) enum Change {
     Ended(Box<Ended>),
     /// Something was heard of a task that has not ended.
     Live(Box<Live>),
-    /// A task was sent again: what was before does not count.
+    /// A task was sent again: what was before does not count, however late it
+    /// is read.
     Again { id: String, at: i64 },
     /// A dead letter was removed.
     Discarded { id: String, at: i64 },
@@ -114,6 +116,19 @@ pub(super) struct Live {
     pub(super) attempt: i64,
     pub(super) shown: Shown,
     pub(super) clues: Vec<Clue>,
+}
+
+impl Live {
+    /// What ended before this moment does not count any more, where this is
+    /// heard. A worker that wakes up and tells that it lost a task, or that an
+    /// attempt failed, tells nothing new of one that has ended; nor does a
+    /// start that was told a little late.
+    pub(super) fn outdates(&self) -> i64 {
+        match self.state {
+            "retrying" => i64::MIN,
+            _ => self.at.saturating_sub(SOON),
+        }
+    }
 }
 
 #[derive(Debug)]

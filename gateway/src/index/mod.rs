@@ -57,6 +57,11 @@ pub use self::trend::{Timed, Trend, TrendQuery, TypeCount};
 /// after so long, in milliseconds: its outcome's record has expired by then.
 const SILENT: i64 = 4 * 24 * 3600 * 1000;
 
+/// What is told to have begun so soon after a task's end, in milliseconds, began
+/// before it: the clocks of those who tell are not quite the same, and no task
+/// begins anew without it being told that it was sent again.
+const SOON: i64 = 10_000;
+
 /// Why the index cannot answer.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {

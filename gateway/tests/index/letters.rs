@@ -4,7 +4,7 @@ use taskq::admin::RecordBody;
 use taskq_gateway::index::{Counts, LetterQuery, TaskQuery};
 
 use crate::given::{event, forever, letter, outcome, seen};
-use crate::stores::stores;
+use crate::stores::{all, stores};
 
 #[tokio::test]
 async fn a_dead_letter_lets_its_task_be_found_by_argument_whichever_is_read_first() {
@@ -65,5 +65,32 @@ async fn a_dead_letter_lets_its_task_be_found_by_argument_whichever_is_read_firs
             assert_eq!(letters.letters, []);
             assert_eq!(index.counts().await.unwrap(), Counts::default());
         }
+    }
+}
+
+#[tokio::test]
+async fn a_discarded_letter_takes_with_it_the_arguments_that_only_it_had() {
+    for store in stores().await {
+        let index = store.open(forever()).await;
+        let mut dead = outcome(5);
+        if let RecordBody::Outcome(outcome) = &mut dead.body {
+            outcome.dead = Some(taskq::DeadReason::Exhausted);
+        }
+        index.take(vec![dead], seen("outcomes", 5)).await.unwrap();
+        let letters = vec![letter(1, "task-5")];
+        index.take(letters, seen("dead_letters", 1)).await.unwrap();
+        let by_argument = || TaskQuery {
+            arguments: vec![("user.id".to_owned(), "42".to_owned())],
+            ..TaskQuery::default()
+        };
+        assert_eq!(all(&index, by_argument()).await, ["task-5"], "{store:?}");
+        let discarded = vec![event("discarded", "task-5", 10_000)];
+        index.take(discarded, seen("events", 1)).await.unwrap();
+        assert_eq!(all(&index, by_argument()).await, [""; 0], "{store:?}");
+        assert_eq!(
+            all(&index, TaskQuery::default()).await,
+            ["task-5"],
+            "{store:?}"
+        );
     }
 }

@@ -50,6 +50,66 @@ async fn the_latest_event_counts_however_many_come_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_told_late_of_a_task_that_has_ended_counts_for_nothing_whichever_is_read_first() {
+    for store in stores().await {
+        // A worker that wakes up after an hour; a start by a clock that is ahead.
+        for (kind, millis) in [("lease_lost", 3_600_000), ("started", 9)] {
+            for end_first in [true, false] {
+                let index = store.open(forever()).await;
+                index.clear().await.unwrap();
+                let mut steps = [
+                    (outcome(5), "outcomes"),
+                    (event(kind, "task-5", millis), "events"),
+                ];
+                if !end_first {
+                    steps.reverse();
+                }
+                for (record, source) in steps {
+                    index.take(vec![record], seen(source, 1)).await.unwrap();
+                }
+                let page = index.tasks(TaskQuery::default()).await.unwrap();
+                assert_eq!(ids(&page), ["task-5"], "{store:?}: {kind}, {end_first}");
+                assert_eq!(page.tasks[0].state, "failed");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_was_sent_again_shows_nothing_of_before_whether_its_end_was_read_or_not() {
+    for store in stores().await {
+        let mut shown = Vec::new();
+        for end_is_read in [true, false] {
+            let index = store.open(forever()).await;
+            index.clear().await.unwrap();
+            let before = vec![told("started", "task-5", 1)];
+            index.take(before, seen("events", 1)).await.unwrap();
+            if end_is_read {
+                index
+                    .take(vec![outcome(5)], seen("outcomes", 5))
+                    .await
+                    .unwrap();
+            }
+            let mut again = event("replayed", "task-5", 10_000);
+            if let taskq::admin::RecordBody::Event(event) = &mut again.body {
+                (event.worker, event.attempt) = (None, None);
+            }
+            index.take(vec![again], seen("events", 2)).await.unwrap();
+            let page = index.tasks(TaskQuery::default()).await.unwrap();
+            assert_eq!(page.tasks[0].state, "waiting", "{store:?}");
+            assert_eq!(page.tasks[0].worker, None, "{store:?}");
+            let by_label = TaskQuery {
+                labels: vec![("env".to_owned(), "prod".to_owned())],
+                ..TaskQuery::default()
+            };
+            assert_eq!(all(&index, by_label).await, [""; 0], "{store:?}");
+            shown.push(page);
+        }
+        assert_eq!(shown[0], shown[1], "{store:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_filter_finds_tasks_of_every_state_that_is_no_end() {
     let pair = |a: &str, b: &str| vec![(a.to_owned(), b.to_owned())];
     let base = TaskQuery::default;

@@ -87,14 +87,42 @@ impl<'a> Batch<'a> {
                     let places = self.rows(ended, &[&id, &at]).await?;
                     let places: Vec<i64> = places.iter().map(|row| row.get(0)).collect();
                     self.remove(&places).await?;
+                    // Should the end not have been read yet.
+                    for forget in [
+                        "DELETE FROM live_clue WHERE id = $1 AND EXISTS
+                             (SELECT 1 FROM live WHERE live.id = $1 AND live.at < $2)",
+                        "DELETE FROM live WHERE id = $1 AND at < $2",
+                    ] {
+                        self.run(forget, &[&id, &at]).await?;
+                    }
                     self.forget_letters(&id, at).await?;
                 }
-                Change::Discarded { id, at } => self.forget_letters(&id, at).await?,
+                Change::Discarded { id, at } => self.discarded(&id, at).await?,
             }
         }
         self.ended(ended).await?;
         self.live(live).await?;
         self.letters(letters).await
+    }
+
+    /// Takes away a dead letter, and with it the arguments that only it had:
+    /// nothing tells them any more.
+    async fn discarded(&mut self, id: &str, at: i64) -> Result<()> {
+        let rows = self
+            .rows(
+                "WITH gone AS (
+                     DELETE FROM clue WHERE n IN (
+                         SELECT t.n FROM detail d JOIN task t ON t.n = d.n
+                         WHERE d.id = $1 AND t.dead = 1 AND t.at < $2
+                     ) AND name IN (SELECT id FROM word WHERE kind = $3) RETURNING name
+                 ) SELECT name, count(*) FROM gone GROUP BY name",
+                &[&id, &at, &(Word::Path as i32)],
+            )
+            .await?;
+        for row in rows {
+            self.used(row.get(0), -row.get::<_, i64>(1));
+        }
+        self.forget_letters(id, at).await
     }
 
     async fn forget_letters(&self, id: &str, at: i64) -> Result<()> {
@@ -390,12 +418,15 @@ impl<'a> Batch<'a> {
         self.run(
             "INSERT INTO live (id, at, state, name, queue, worker, attempt, error, key, limit_key,
                                labels)
-             SELECT u.* FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[],
-                                    $6::text[], $7::bigint[], $8::text[], $9::text[], $10::text[],
-                                    $11::text[])
-                 AS u (id, at, state, name, queue, worker, attempt, error, key, limit_key, labels)
+             SELECT u.id, u.at, u.state, u.name, u.queue, u.worker, u.attempt, u.error, u.key,
+                    u.limit_key, u.labels
+             FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
+                         $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[],
+                         $12::bigint[])
+                 AS u (id, at, state, name, queue, worker, attempt, error, key, limit_key, labels,
+                       outdates)
              WHERE NOT EXISTS (SELECT 1 FROM detail d JOIN task t ON t.n = d.n
-                               WHERE d.id = u.id AND t.at >= u.at)
+                               WHERE d.id = u.id AND t.at >= u.outdates)
              ON CONFLICT (id) DO UPDATE SET at = excluded.at, state = excluded.state,
                  worker = CASE excluded.worker WHEN '' THEN live.worker ELSE excluded.worker END,
                  attempt = greatest(live.attempt, excluded.attempt),
@@ -416,6 +447,7 @@ impl<'a> Batch<'a> {
                 &each(&all, |one| one.shown.key.as_deref()),
                 &each(&all, |one| one.shown.limit_key.as_deref()),
                 &each(&all, |one| one.shown.labels.as_deref()),
+                &each(&all, Live::outdates),
             ],
         )
         .await?;

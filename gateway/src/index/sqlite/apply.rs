@@ -113,7 +113,7 @@ impl Batch<'_> {
             Change::Ended(ended) => self.ended(ended),
             Change::Live(live) => self.live(live),
             Change::Again { id, at } => self.again(id, *at),
-            Change::Discarded { id, at } => self.forget_letters(id, *at),
+            Change::Discarded { id, at } => self.discarded(id, *at),
             Change::Letter(letter) => self.letter(letter),
         }
     }
@@ -258,7 +258,7 @@ impl Batch<'_> {
             .prepare_cached("SELECT t.at FROM detail d JOIN task t ON t.n = d.n WHERE d.id = ?1")?
             .query_row(params![live.id], |row| row.get(0))
             .optional()?;
-        if ended.is_some_and(|ended| ended >= live.at) {
+        if ended.is_some_and(|ended| ended >= live.outdates()) {
             return Ok(());
         }
         self.transaction
@@ -307,8 +307,18 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Takes away the end of a task that was sent again, and its dead letter.
+    /// Takes away the end of a task that was sent again, and its dead letter;
+    /// and what was told of it before, should the end not have been read.
     fn again(&mut self, id: &str, at: i64) -> Result<()> {
+        self.transaction
+            .prepare_cached(
+                "DELETE FROM live_clue WHERE id = ?1
+                     AND EXISTS (SELECT 1 FROM live WHERE live.id = ?1 AND live.at < ?2)",
+            )?
+            .execute(params![id, at])?;
+        self.transaction
+            .prepare_cached("DELETE FROM live WHERE id = ?1 AND at < ?2")?
+            .execute(params![id, at])?;
         if let Some(n) = self.place_of(id)? {
             let ended: i64 = self
                 .transaction
@@ -316,6 +326,33 @@ impl Batch<'_> {
                 .query_row(params![n], |row| row.get(0))?;
             if ended < at {
                 self.remove(n)?;
+            }
+        }
+        self.forget_letters(id, at)
+    }
+
+    /// Takes away a dead letter, and with it the arguments that only it had:
+    /// nothing tells them any more.
+    fn discarded(&mut self, id: &str, at: i64) -> Result<()> {
+        let dead: Option<i64> = self
+            .transaction
+            .prepare_cached(
+                "SELECT t.n FROM detail d JOIN task t ON t.n = d.n
+                 WHERE d.id = ?1 AND t.dead = 1 AND t.at < ?2",
+            )?
+            .query_row(params![id, at], |row| row.get(0))
+            .optional()?;
+        if let Some(n) = dead {
+            let names: Vec<i64> = self
+                .transaction
+                .prepare_cached(
+                    "DELETE FROM clue WHERE n = ?1
+                         AND name IN (SELECT id FROM word WHERE kind = ?2) RETURNING name",
+                )?
+                .query_map(params![n, Word::Path as i64], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for name in names {
+                self.used(name, -1);
             }
         }
         self.forget_letters(id, at)
