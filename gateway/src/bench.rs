@@ -1,9 +1,14 @@
 //! How fast the index answers, and what it takes: `gateway bench-index`.
 
+mod answers;
+mod followed;
+mod history;
+mod rebuild;
+
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use taskq::Timestamp;
 use taskq::admin::{Record, RecordBody};
 
@@ -38,17 +43,27 @@ pub struct BenchArgs {
         hide_env_values = true
     )]
     pub database_url: Option<String>,
+
+    /// Instead of times, compare what an index that followed the streams answers with what one
+    /// that is built from them answers; starts a nats-server for that
+    #[arg(long, env = "TASKQ_BENCH_REBUILD")]
+    pub rebuild: bool,
 }
 
-/// When the first of the tasks ended.
+/// When the first of the tasks ended, where that does not matter.
 const START: i64 = 1_790_000_000_000;
+/// How long after a task the next one ended, in milliseconds.
+const APART: i64 = 50;
 
 /// Fills an index, asks it for the first page of every filter and of pairs that
 /// are hard on it, and prints one JSON object a question and a summary.
 ///
 /// # Errors
-/// When the index fails.
+/// When the index fails, or one that was built again gives other answers.
 pub async fn bench_index(args: &BenchArgs) -> anyhow::Result<()> {
+    if args.rebuild {
+        return rebuild::bench_rebuild(args).await;
+    }
     let retention = Retention {
         age: Duration::from_secs(100 * 365 * 24 * 3600),
         most: args.tasks,
@@ -81,7 +96,7 @@ pub async fn bench_index(args: &BenchArgs) -> anyhow::Result<()> {
     }
     let filled = begun.elapsed().as_secs_f64();
     let mut slowest: (f64, &str) = (0.0, "");
-    for (name, query) in questions(args.tasks) {
+    for (name, query) in questions(args.tasks, START) {
         let mut times = Vec::with_capacity(args.rounds);
         let mut found = 0;
         for _ in 0..args.rounds.max(1) {
@@ -104,7 +119,7 @@ pub async fn bench_index(args: &BenchArgs) -> anyhow::Result<()> {
     let line = json!({"summary": {
         "tasks": args.tasks, "filled_s": round(filled),
         "slowest": slowest.1, "slowest_median_ms": round(slowest.0),
-        "peak_memory_mb": peak_memory().map(round),
+        "peak_memory_mb": peak_memory("self").map(round),
     }});
     println!("{line}");
     Ok(())
@@ -114,19 +129,38 @@ fn round(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }
 
-/// The most memory that the process has had, in MB; where the system tells it.
-fn peak_memory() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+/// The most memory that a process has had, in MB; where the system tells it.
+fn peak_memory(process: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024.0)
 }
 
-/// Twenty names, five queues, fifty workers, a thousand tenants; every tenth
-/// failed, and every hundredth of those in a way of its own.
 fn outcome(n: u64) -> anyhow::Result<Record> {
-    // Mixed, so that no two of them go together.
-    let mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
+    let outcome = serde_json::from_value(end(n, START)).context("an outcome of the bench")?;
+    Ok(Record {
+        sequence: n,
+        body: RecordBody::Outcome(Box::new(outcome)),
+        left: 0,
+    })
+}
+
+/// A number for each task, such that no two properties that are taken from it
+/// go together.
+fn mixed(n: u64) -> u64 {
+    n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
+}
+
+fn id(n: u64) -> String {
+    format!("0195f000-0000-7000-8000-{n:012x}")
+}
+
+/// The outcome of a task, as JSON. Twenty names, five queues, fifty workers, a
+/// thousand tenants; every tenth failed, and every hundredth of those in a way
+/// of its own.
+fn end(n: u64, start: i64) -> Value {
+    let mixed = mixed(n);
     let failed = mixed.is_multiple_of(10);
     let error = failed.then(|| {
         let why = match mixed % 1000 {
@@ -137,7 +171,7 @@ fn outcome(n: u64) -> anyhow::Result<Record> {
     });
     let at = |more: i64| {
         let n = i64::try_from(n).unwrap_or(i64::MAX);
-        Timestamp::from_millis(START + n.saturating_mul(50) + more)
+        Timestamp::from_millis(start + n.saturating_mul(APART) + more)
     };
     // One name and one worker that are never together.
     let name = if n.is_multiple_of(2) {
@@ -155,30 +189,24 @@ fn outcome(n: u64) -> anyhow::Result<Record> {
     } else {
         format!("queue-{}", mixed / 3 % 5)
     };
-    let body = json!({
-        "task_id": format!("0195f000-0000-7000-8000-{n:012x}"), "task_name": name, "queue": queue,
+    json!({
+        "task_id": id(n), "task_name": name, "queue": queue,
         "state": if failed { "failed" } else { "succeeded" }, "is_err": failed,
         "return_value": null, "error": error, "execution_time": 0.012, "attempt": 1,
         "worker": worker, "enqueued_at": at(-40), "started_at": at(-12), "finished_at": at(0),
         "kwargs": {"order": {"id": n, "lines": mixed % 7}, "to": format!("user{}@example.com", mixed % 5000)},
         "labels": {"tenant": format!("t{}", mixed % 1000), "env": "prod",
                    "taskq_unique": (n.is_multiple_of(10)).then(|| format!("order-{n}"))},
-    });
-    let outcome = serde_json::from_value(body).context("an outcome of the bench")?;
-    Ok(Record {
-        sequence: n,
-        body: RecordBody::Outcome(Box::new(outcome)),
-        left: 0,
     })
 }
 
-fn questions(tasks: u64) -> Vec<(&'static str, TaskQuery)> {
+fn questions(tasks: u64, start: i64) -> Vec<(&'static str, TaskQuery)> {
     let base = TaskQuery::default;
     let some = |text: &str| Some(text.to_owned());
     let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     let at = |share: f64| {
-        let millis = tasks as f64 * share * 50.0;
-        Some(Timestamp::from_millis(START + millis as i64))
+        let millis = tasks as f64 * share * APART as f64;
+        Some(Timestamp::from_millis(start + millis as i64))
     };
     let failed = || vec![TaskState::Failed];
     vec![

@@ -44,6 +44,7 @@ use taskq::Timestamp;
 use taskq::admin::Record;
 
 pub use self::cursor::Cursor;
+pub(crate) use self::follow::SOURCES;
 pub use self::follow::{Follower, Lag};
 pub use self::found::{Counts, LetterPage, LetterSummary, TaskPage, TaskSummary};
 pub use self::postgres::Database;

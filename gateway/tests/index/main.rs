@@ -15,5 +15,6 @@ mod keeping;
 mod letters;
 mod live;
 mod pages;
+mod rebuild;
 mod stores;
 mod trend;
