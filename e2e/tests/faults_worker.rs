@@ -250,8 +250,11 @@ async fn fault_31_old_workers_leave_new_tasks_alone_and_refuse_new_arguments() {
     let failure = outcome.error.clone().unwrap();
     assert_eq!(failure.kind, FailureKind::Arguments);
     assert!(failure.message.contains("millis"), "{failure}");
-    let _new = working(&mut ACTOR.worker(server.url(), &history, "new"));
-    let outcome = unknown.outcome().await.unwrap();
+    let new = working(&mut ACTOR.worker(server.url(), &history, "new"));
+    let outcome = unknown.outcome().await;
+    let outcome = outcome.unwrap_or_else(|error| {
+        panic!("{error}; old: {}; new: {}", old.stderr(), new.stderr());
+    });
     assert_eq!((outcome.attempt, outcome.worker.as_str()), (1, "new"));
     let report = history.check(&client, server.url(), RECOVERY).await;
     assert_eq!(report.starts, 2, "the arguments that do not fit never ran");

@@ -42,6 +42,7 @@ for worker in $workers; do
     # It may be paused.
     kill -CONT "$pid" 2>/dev/null
 done
+all=$workers
 while [ -n "$workers" ] && [ "$patience" -gt 0 ]; do
     sleep 1
     patience=$((patience - 1))
@@ -54,4 +55,9 @@ done
 for worker in $workers; do
     kill -KILL "${worker%%:*}" 2>/dev/null
 done
+# A worker that had ended before leaves one that waits for somebody to write.
+for worker in $all; do
+    true <>"$run/${worker#*:}.out"
+    true <>"$run/${worker#*:}.err"
+done 2>/dev/null
 rm -rf "$run"

@@ -348,7 +348,9 @@ impl Executor {
             self.client.0.broker.tell(event);
         }
         let delay = Duration::from_millis(250) * 2u32.pow(deliveries.min(7) - 1);
-        self.release(incoming, delay);
+        // Never in step with the workers' requests, which are renewed every so
+        // many seconds: else it would come to the same worker each time.
+        self.release(incoming, delay.mul_f64(0.5 + fastrand::f64() / 2.0));
     }
 
     /// Puts a task aside whose type is paused: it comes again after a while,
