@@ -347,7 +347,7 @@ impl Executor {
             event.worker = Some(self.worker.to_string());
             self.client.0.broker.tell(event);
         }
-        let delay = Duration::from_millis(250) * 2u32.pow(deliveries.min(7) - 1);
+        let delay = Duration::from_millis(250) * 2u32.pow(deliveries.min(6) - 1);
         // Never in step with the workers' requests, which are renewed every so
         // many seconds: else it would come to the same worker each time.
         self.release(incoming, delay.mul_f64(0.5 + fastrand::f64() / 2.0));

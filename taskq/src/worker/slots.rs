@@ -140,12 +140,17 @@ impl Slots {
     /// Takes out a delivery that waits here, whose message this finds.
     pub(super) fn take(&self, is_it: impl Fn(&Delivery) -> bool) -> Option<Delivery> {
         let mut state = self.state();
-        let state = &mut *state;
-        let mut lanes = state.ready.iter_mut().chain(&mut state.aside);
-        lanes.find_map(|lane| {
+        let State { ready, aside, .. } = &mut *state;
+        let taken = ready.iter_mut().chain(aside).find_map(|lane| {
             let place = lane.iter().position(&is_it)?;
             lane.remove(place)
-        })
+        });
+        drop(state);
+        if taken.is_some() {
+            // There is room for another.
+            self.freed.notify_one();
+        }
+        taken
     }
 
     /// How many deliveries are held: running and waiting.
