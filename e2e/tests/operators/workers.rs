@@ -7,7 +7,8 @@ use futures::StreamExt as _;
 use taskq::admin::{self, EventFilter, WorkerWish, steer};
 use taskq::prelude::*;
 use taskq::{Client, ErrorKind, EventKind, Mode, OutcomeState, Status, WorkerState};
-use taskq_e2e::faults::eventually;
+use taskq_e2e::faults::{self, eventually};
+use taskq_e2e::proxy::Proxy;
 use taskq_e2e::{Fixture, PATIENCE, Roles, Running, found, until};
 use tokio::sync::Semaphore;
 
@@ -167,6 +168,19 @@ async fn a_drain_ends_when_nothing_runs_and_its_grace_may_be_named() {
         let ended = tokio::time::timeout(PATIENCE, ends).await.unwrap();
         ended.unwrap().unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_runs_is_reached_however_slow_its_line_is() {
+    let system = Fixture::new(Mode::JetStream);
+    let client = system.client().await;
+    let proxy = Proxy::start(system.server.as_ref().unwrap().port()).unwrap();
+    proxy.delay(Duration::from_millis(200));
+    let far = faults::connected(proxy.url()).await;
+    let worker = Running::start(Worker::builder(far).name("far")).await;
+    assert_eq!(worker.stats.state(), WorkerState::Running);
+    let quiet = wish(&client, "far", WorkerWish::Quiet).await;
+    assert_eq!(quiet, words("running", "quiet"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

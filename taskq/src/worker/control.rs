@@ -15,6 +15,10 @@ use tokio::task::JoinHandle;
 use super::detail::Describe;
 use super::{Worker, WorkerState, WorkerStats};
 use crate::admin::{WishAnswer, WorkerWish};
+use crate::broker::api;
+
+/// A server that lives has heard a worker within this time.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an operator has bidden this worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,6 +118,7 @@ pub(super) async fn listen(
             return None;
         }
     };
+    heard(worker, &nats).await;
     let (control, stats) = (Arc::clone(control), worker.stats());
     Some(Listening(tokio::spawn(async move {
         loop {
@@ -157,6 +162,22 @@ pub(super) async fn listen(
             }
         }
     })))
+}
+
+/// Waits until the server knows all that was subscribed to before: until it
+/// does, it says for the worker that nobody is there. Its answer to a question
+/// comes after that, whatever the answer is.
+async fn heard(worker: &Worker, nats: &async_nats::Client) {
+    let asked = nats.request(api::INFO, "".into());
+    let answered = async {
+        match worker.client.0.broker.denials() {
+            Some(denials) => drop(denials.or_denied(&[api::INFO], asked).await),
+            None => drop(asked.await),
+        }
+    };
+    if tokio::time::timeout(PATIENCE, answered).await.is_err() {
+        tracing::warn!("NATS is slow to hear how this worker is reached");
+    }
 }
 
 #[cfg(test)]
